@@ -1,0 +1,555 @@
+"""One open connection: its socket, its protocol, its line queue and its end.
+
+Threads that meet here: the connection's own thread (or, after ``accept()``, the
+user's), which reads; any user thread, which sends and closes; the attendant, which
+reads while the reader is away and keeps the connection alive.
+
+Locks, in this order, none held over user code, a join or a wait for another thread:
+
+1. the reading right: held in a blocking ``recv``. Whoever reads has it; the attendant only
+   tries it, and gives it back after each step.
+2. the wire (in ``wire.py``): held in a blocking send. The holder of the reading right
+   only tries it.
+3. the state: queue, end, wsproto and TLS. Never held round a system call.
+
+The end is the last thing in the queue: every line that came before it is read first.
+"""
+
+from __future__ import annotations
+
+import logging
+import ssl
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, MutableMapping
+from contextlib import suppress
+from itertools import count
+from typing import Any, NamedTuple, NoReturn, Optional
+
+from .errors import ConnectionClosed
+from .handshake import Request
+from .limits import MAX_QUEUE_BYTES, TAKEOVER_SIZE, Limits
+from .lines import Outgoing
+from .message import Message
+from .protocol import Control, Inbound, Item, PeerClosed, PeerFault, PingReceived
+from .transport import SLICE, SLICED_WAITS, Deadline, TLSCodec, Transport
+from .wire import Wire, WireSealed
+
+_numbers = count(1)
+
+#: Ends that are no error for ``lines()``: normal, going away, no code at all.
+_NORMAL_CODES = frozenset({1000, 1001, 1005})
+
+
+class End(NamedTuple):
+    """How a connection ended."""
+
+    code: int
+    reason: str
+    #: Our own close: lines that were not delivered yet are dropped.
+    ours: bool
+    #: Iteration ends quietly.
+    is_normal: bool
+
+
+class ConnectionLogger(logging.LoggerAdapter[logging.Logger]):
+    """Puts the connection's name and the peer's address in front of, and into, each record."""
+
+    def process(self, msg: Any, kwargs: MutableMapping[str, Any]
+                ) -> tuple[Any, MutableMapping[str, Any]]:
+        """Add the two fields to a record."""
+        extra = dict(self.extra or {})
+        kwargs["extra"] = {**extra, **kwargs.get("extra", {})}
+        return f"{extra['connection']} {extra['remote_address']}: {msg}", kwargs
+
+
+def new_name() -> str:
+    """A name for a connection and its thread, unique in this process."""
+    return f"mmdagent-remote-{next(_numbers)}"
+
+
+def wait_event(event: threading.Event, timeout: Optional[float]) -> bool:
+    """``event.wait``, in slices where Ctrl-C would else not get through (python/cpython#80116)."""
+    if not SLICED_WAITS:
+        return event.wait(timeout)
+    deadline = Deadline(timeout)
+    while True:
+        left = deadline.remaining()
+        if event.wait(SLICE if left is None else min(left, SLICE)):
+            return True
+        if left == 0.0:
+            return False
+
+
+class Connection:
+    """One connection from the 101 to the end.
+
+    Args:
+        inbound: the pure side, which makes lines from bytes.
+        leftover: bytes that came right behind the request.
+        call_attendant: asks the attendant to see to this connection soon.
+    """
+
+    def __init__(self, name: str, transport: Transport, tls: Optional[TLSCodec], request: Request,
+                 inbound: Inbound, limits: Limits, log: ConnectionLogger, *, is_remote: bool,
+                 leftover: bytes, call_attendant: Callable[[Connection], None]) -> None:
+        profile = request.profile
+        self.name = name
+        self.log = log
+        self.request = request
+        self.profile = profile
+        self.limits = limits
+        self._transport = transport
+        self._tls = tls
+        self._reading = threading.Lock()
+        self._state = threading.Lock()
+        self._inbound = inbound
+        self._queue: deque[Item] = deque()
+        self._queue_bytes = 0
+        self._counted = 0
+        self._pushed: deque[Message] = deque()
+        self._end: Optional[End] = None
+        self._ended = threading.Event()
+        self._closing: Optional[Deadline] = None
+        # Set by every read and every byte, looked at and cleared by the attendant: an attribute
+        # costs a message nothing, a clock would.
+        self._was_read = True
+        self._was_alive = True
+        self._silent_since = time.monotonic()
+        self._pings = 0
+        self._seen_progress = (0, self._silent_since)
+        self._paused = False
+        self.wire = Wire(transport, tls, inbound.protocol, profile, limits, self._state,
+                         inbound.echoes, profile.max_frame_remote if is_remote else profile.max_frame,
+                         lambda: call_attendant(self))
+        # The connection's thread; None where the reading thread is the user's (after accept()).
+        self.owner: Optional[int] = None
+        self._user_reads = threading.Lock()
+        # Threads made by spawn(), for shutdown() to wait for.
+        self.spawned: set[threading.Thread] = set()
+        self.opened_at = time.monotonic()
+        if leftover:
+            inbound.protocol.receive_data(leftover)
+
+    # Reading: the connection's own thread, or the user's after accept()
+
+    def read(self, deadline: Deadline) -> Item:
+        """Wait for the next line or whole message.
+
+        Raises:
+            TimeoutError: the deadline has passed.
+            ConnectionClosed: the end, after all that was received.
+        """
+        while True:
+            with self._state:
+                self._was_read = True
+                item = self._take()
+            if item is not None:
+                return item
+            if not _acquire(self._reading, deadline):
+                raise TimeoutError("no line came in time")
+            try:
+                item = self._pull(deadline)
+            finally:
+                self._reading.release()
+            if item is not None:
+                return item
+
+    def read_for_user(self, deadline: Deadline) -> Item:
+        """:meth:`read`, for calls that any thread might make: one reader at a time.
+
+        Raises:
+            RuntimeError: this thread is not the one that may read, or another reads just now.
+        """
+        if self.owner is not None and self.owner != threading.get_ident():
+            raise RuntimeError(
+                f"only {self.name}, the connection's own thread, may read its lines")
+        if not self._user_reads.acquire(blocking=False):
+            raise RuntimeError(f"another thread is reading the lines of {self.name}")
+        try:
+            return self.read(deadline)
+        finally:
+            self._user_reads.release()
+
+    def push(self, text: str) -> None:
+        """Cut a text into lines that are read before anything else."""
+        with self._state:
+            self._pushed.extend(self._inbound.cut(text))
+
+    def _take(self) -> Optional[Item]:
+        end = self._end
+        if end is not None and end.ours:
+            self._raise(end)
+        if self._pushed:
+            return self._pushed.popleft()
+        if self._queue:
+            item = self._queue.popleft()
+            size = _weight(item)
+            if size:
+                self._queue_bytes -= size
+                self._counted -= 1
+            return item
+        if end is not None:
+            self._raise(end)
+        return None
+
+    def _pull(self, deadline: Deadline) -> Optional[Item]:
+        # With the reading right. None: look at the queue and the end again.
+        while True:
+            with self._state:
+                if self._queue or self._pushed or self._end is not None:
+                    return None
+                item = self._inbound.next_item()
+            if item is None:
+                try:
+                    data = self._transport.recv(deadline)
+                except TimeoutError:
+                    raise TimeoutError("no line came in time") from None
+                except OSError as error:
+                    data = self._lost(error)
+                self._feed(data)
+            elif isinstance(item, (str, bytes)):
+                return item
+            else:
+                self._obey(item)
+
+    def _feed(self, data: bytes) -> None:
+        # With the reading right, without the state lock.
+        if not data:
+            self._end_of_stream()
+            return
+        self._was_alive = True
+        if self._tls is None:
+            with self._state:
+                self._inbound.protocol.receive_data(data)
+            return
+        try:
+            with self._state:
+                plain, is_over = self._tls.decrypt(data)
+                if plain:
+                    self._inbound.protocol.receive_data(plain)
+        except ssl.SSLError as error:
+            self._finish(1006, f"TLS: {error.reason or error}")
+            return
+        self.pump()
+        if is_over and not plain:
+            self._end_of_stream()
+
+    def _obey(self, event: Control) -> None:
+        if isinstance(event, PingReceived):
+            self._guarded(lambda: self.wire.pong(event.payload))
+        elif isinstance(event, PeerClosed):
+            # The answer first, then the news: whoever wakes may end the process.
+            self._guarded(lambda: self.wire.close(event.code, event.reason, drop=True))
+            self._finish(event.code, event.reason)
+        elif isinstance(event, PeerFault):
+            self._guarded(lambda: self.wire.close(event.code, event.reason, drop=True))
+            self._finish(event.code, event.reason, fault=True)
+
+    def _end_of_stream(self) -> None:
+        if self._end is None:
+            self._finish(1006, "")
+
+    def _lost(self, error: OSError) -> bytes:
+        self._finish(1006, error.strerror or str(error))
+        return b""
+
+    # Sending: any thread
+
+    def send(self, items: Iterable[Outgoing]) -> None:
+        """Send checked lines and messages, in order.
+
+        Raises:
+            TimeoutError: the peer did not read within ``send_timeout``; the connection is dead.
+            ConnectionClosed: the connection has ended or is closing.
+        """
+        try:
+            self.wire.send(items, Deadline(self.limits.send_timeout))
+        except WireSealed:
+            self.raise_closed()
+        except TimeoutError:
+            self.fail(1006, "send timeout")
+            raise TimeoutError(f"{self.name}: the peer did not read for "
+                               f"{self.limits.send_timeout} s; the connection is dead") from None
+        except OSError as error:
+            self._lost(error)
+            self.raise_closed()
+
+    def post(self, items: list[Outgoing]) -> bool:
+        """Queue without waiting for the peer; False when that is not possible."""
+        try:
+            return self.wire.post(items)
+        except OSError as error:
+            self._lost(error)
+            return False
+
+    # Ending: any thread
+
+    def close(self, code: int, reason: str) -> None:
+        """Flush, send a Close frame, wake the reader. The connection's thread closes the socket."""
+        if not self.begin_close():
+            return
+        deadline = self._closing or Deadline(self.limits.close_timeout)
+        self._guarded(lambda: self.wire.close(code, reason, drop=False))
+        self.wire.flush(deadline)
+        self.end_close(code, reason)
+
+    def begin_close(self) -> bool:
+        """Take no more lines; the time to close runs. False when somebody else closes already."""
+        with self._state:
+            if self._closing is not None or self._end is not None:
+                return False
+            self._closing = Deadline(self.limits.close_timeout)
+        self.wire.seal()
+        return True
+
+    def end_close(self, code: int, reason: str) -> None:
+        """Give up what has not left, send the Close frame if it has not, and publish the end."""
+        self._guarded(lambda: self.wire.close(code, reason, drop=True))
+        self._finish(code, reason, ours=True)
+        # Whoever took the reading right before the end was published is blocked now or about to be;
+        # whoever takes it later sees the end first.
+        if self._reading.locked():
+            self._transport.wake_reader()
+
+    def fail(self, code: int, reason: str) -> None:
+        """Give the connection up: the reason first, then whatever blocks on the socket is released."""
+        self._finish(code, reason)
+        self._transport.abort()
+
+    def _finish(self, code: int, reason: str, *, ours: bool = False, fault: bool = False) -> None:
+        by_peer = not (ours or fault)
+        normal = code in _NORMAL_CODES or by_peer and self.profile.ends_without_close
+        with self._state:
+            if self._end is not None:
+                return
+            self._end = End(code, reason, ours, normal)
+            if self._closing is None:
+                self._closing = Deadline(self.limits.close_timeout)
+        if code == 1006:
+            self.wire.abandon()
+        self.wire.seal()
+        self._ended.set()
+
+    # The end: read by any thread
+
+    @property
+    def end(self) -> Optional[End]:
+        """How it ended, or None."""
+        return self._end
+
+    @property
+    def has_unread(self) -> bool:
+        """Whether lines wait in the queue."""
+        return bool(self._queue or self._pushed)
+
+    def wait_ended(self, timeout: Optional[float]) -> bool:
+        """Wait for the end."""
+        return wait_event(self._ended, timeout)
+
+    def raise_closed(self) -> NoReturn:
+        """Raise how it ended."""
+        self._raise(self._end or End(1000, "closing", True, True))
+
+    def _raise(self, end: End) -> NoReturn:
+        raise ConnectionClosed(end.code, end.reason, connection=self.name)
+
+    # The attendant
+
+    @property
+    def is_away(self) -> bool:
+        """Whether nobody has read since the last call; to be asked in intervals."""
+        if self._end is not None or self._reading.locked():
+            return False
+        was_read, self._was_read = self._was_read, False
+        return not was_read
+
+    def attend(self) -> bool:
+        """Read one step for a reader that is away; never waits. False: not to be watched now.
+
+        Bounded: one small ``recv``, and what is in it.
+        """
+        if self._end is not None or not self._reading.acquire(blocking=False):
+            return False
+        try:
+            if not self._drain():
+                return False
+            try:
+                data = self._transport.try_recv(TAKEOVER_SIZE)
+            except OSError as error:
+                data = self._lost(error)
+            if data is None:
+                return True
+            self._feed(data)
+            return self._drain()
+        finally:
+            self._reading.release()
+
+    def _drain(self) -> bool:
+        # Into the queue whatever was received. False: the queue is full, or the end is there.
+        while True:
+            with self._state:
+                if self._end is not None:
+                    return False
+                if self._is_full():
+                    return False
+                item = self._inbound.next_item()
+                if isinstance(item, (str, bytes)):
+                    self._queue.append(item)
+                    size = _weight(item)
+                    if size:
+                        self._queue_bytes += size
+                        self._counted += 1
+                    continue
+            if item is None:
+                return True
+            self._obey(item)
+
+    def _is_full(self) -> bool:
+        # Full at the bound, and full no more only at half, so that reading does not stutter.
+        share = 2 if self._paused else 1
+        self._paused = (self._counted >= max(1, self.limits.max_queue // share)
+                        or self._queue_bytes >= MAX_QUEUE_BYTES // share)
+        return self._paused
+
+    def tick(self, now: float) -> None:
+        """Look after pings, stuck sends and the close's deadline; about once a second."""
+        if self._end is not None or self._closing is not None:
+            if self._closing is not None and self._closing.is_over:
+                self._transport.abort()
+            return
+        progress, since = self._seen_progress
+        if not self.wire.is_stuck or self.wire.progress != progress:
+            self._seen_progress = (self.wire.progress, now)
+        elif self.limits.send_timeout is not None and now - since >= self.limits.send_timeout:
+            self.fail(1006, "send timeout")
+            return
+        if self._was_alive or self._paused:
+            self._was_alive = False
+            self._silent_since = now
+            self._pings = 0
+        self._keep_alive(now - self._silent_since)
+
+    def _keep_alive(self, silence: float) -> None:
+        interval, timeout = self.limits.ping_interval, self.limits.ping_timeout
+        if interval is None:
+            return
+        # Two pings before the verdict, since one pong can be late or lost in a busy peer.
+        second = interval if timeout is None else timeout / 2
+        if silence >= interval + self._pings * second and (timeout is None or self._pings < 2):
+            self._pings += 1
+            self._guarded(self.wire.ping)
+        elif timeout is not None and silence >= interval + timeout:
+            # Read first, then judge: the pong may be in the kernel, behind a busy handler.
+            if self._transport.is_readable():
+                self.attend()
+            elif not self._was_alive:
+                self.fail(1011, "keepalive ping timeout")
+
+    def probe(self, timeout: float) -> bool:
+        """Look at once whether the peer is still there, and ask it. True: it has ended."""
+        while self.attend() and self._was_alive:
+            self._was_alive = False
+        if self._end is None:
+            self._guarded(self.wire.ping)
+            self._ended.wait(timeout)
+        return self._end is not None
+
+    def pump(self) -> None:
+        """Send what is due, without waiting."""
+        self._guarded(self.wire.pump)
+
+    def fileno(self) -> int:
+        """The socket's descriptor, for a selector; -1 once closed."""
+        return self._transport.fileno()
+
+    def abort(self) -> None:
+        """Release every thread that is blocked on the socket."""
+        self._transport.abort()
+
+    def _guarded(self, write: Callable[[], object]) -> None:
+        try:
+            write()
+        except OSError:
+            # The kernel knows that the peer is gone. What was received before is still read,
+            # so the reader, not the writer, tells the end. Not logged: log handlers are user
+            # code, and this may be the attendant.
+            self.wire.abandon()
+
+    # Teardown: the connection's own thread
+
+    def teardown(self) -> None:
+        """Let the last bytes arrive, then give the descriptor back."""
+        deadline = self._closing or Deadline(self.limits.close_timeout)
+        end = self._end or End(1006, "", False, False)
+        try:
+            if end.code != 1006 and self.wire.flush(deadline):
+                self._linger(end, deadline)
+        except OSError:
+            pass  # It is broken: there is nobody left to wait for.
+        # Releases a thread that still blocks in a send, which then lets go of the wire.
+        self._transport.abort()
+        _acquire(self._reading, Deadline(1.0))
+        # A thread that does not let go within a second is stuck outside of our calls.
+        with suppress(TimeoutError):
+            self.wire.take_wire(Deadline(1.0))
+        self._transport.close()
+        if self.wire.unsent:
+            self.log.warning("%d lines could not be sent before the end", self.wire.unsent)
+
+    def _linger(self, end: End, deadline: Deadline) -> None:
+        # A close() with unread bytes in the kernel is a reset, which can destroy the Close frame and
+        # the lines before it on their way. So read until the peer has ended too.
+        saw_close = False
+        if not end.ours:
+            self._say_goodbye()
+        while not deadline.is_over:
+            if self._transport.peer_has_finished():
+                return
+            try:
+                data = self._transport.recv(deadline)
+            except TimeoutError:
+                return
+            if not data:
+                if not self._transport.woken:
+                    return
+                time.sleep(0.002)
+                continue
+            if end.ours and not saw_close and self._saw_close(data):
+                saw_close = True
+                self._say_goodbye()
+
+    def _saw_close(self, data: bytes) -> bool:
+        with self._state:
+            try:
+                plain = self._tls.decrypt(data)[0] if self._tls else data
+            except ssl.SSLError:
+                return True
+            self._inbound.protocol.receive_data(plain)
+            while True:
+                event = self._inbound.protocol.next_event()
+                if event is None:
+                    return False
+                if isinstance(event, (PeerClosed, PeerFault)):
+                    return True
+
+    def _say_goodbye(self) -> None:
+        if self._tls is not None:
+            with self._state:
+                alert = self._tls.goodbye()
+            if not self.wire.is_stuck:
+                self._transport.try_send(memoryview(alert))
+        self._transport.finish()
+
+
+def _acquire(lock: threading.Lock, deadline: Deadline) -> bool:
+    left = deadline.remaining()
+    return lock.acquire(timeout=-1 if left is None else left)
+
+
+def _weight(item: Item) -> int:
+    # What an item counts in the queue: echoes nothing, since their number is our own doing.
+    if isinstance(item, Message) and item.is_echo:
+        return 0
+    return len(item) + 1

@@ -1,0 +1,205 @@
+"""Where a line is cut, and where lines become frame payloads. Pure.
+
+Incoming: :func:`cut_lines` turns a text message into lines. Outgoing:
+:func:`prepare_line` checks and encodes one line for one kind of peer, and
+:func:`next_payload` takes the next frame's payload from what waits.
+:class:`EchoMemory` recognises what MMDAgent-EX sends back.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, deque
+from collections.abc import Iterator
+from typing import Optional, Union
+
+from .errors import InvalidMessage
+from .limits import ECHO_MEMORY
+from .message import check_line
+from .profile import Profile, echo_of, wrap
+
+# LF, CR and CRLF only: str.splitlines() would also cut at U+2028 or a form feed, inside a text.
+_LINE = re.compile("[^\r\n]+")
+
+# "SND" and four digits, the length of the sound behind them.
+_CHUNK_HEAD = re.compile(rb"SND([0-9]{4})")
+
+
+def cut_lines(text: str) -> Iterator[str]:
+    """The lines of one text message, empty ones dropped, one at a time.
+
+    The end of the message ends a line. Lazily, since a message of newlines
+    would else become a list many times its size.
+    """
+    return (found.group() for found in _LINE.finditer(text))
+
+
+class OutgoingLine:
+    """One checked line, encoded with its newline, and the echo that it will cause.
+
+    Its fields are ``data`` (bytes) and ``echo`` (str, or None where none comes back).
+    """
+
+    __slots__ = ("data", "echo")
+
+    def __init__(self, data: bytes, echo: Optional[str]) -> None:
+        self.data = data
+        self.echo = echo
+
+
+def prepare_line(line: object, profile: Profile) -> OutgoingLine:
+    """Check one whole line and encode it for one kind of peer.
+
+    Raises:
+        TypeError: it is not a ``str``.
+        InvalidMessage: it cannot be carried, to this peer or at all.
+    """
+    text = check_line(line)
+    if not profile.wraps:
+        return OutgoingLine(text.encode() + b"\n", None)
+    wrapped = wrap(text)
+    # What is issued inside must itself be a line that may be issued.
+    echo = echo_of(text)
+    if echo is not None and echo is not text:
+        check_line(echo)
+    data = wrapped.encode() + b"\n"
+    if profile.max_line is not None and len(data) > profile.max_line:
+        wrapper = len(data) - len(text.encode()) - 1
+        raise InvalidMessage(
+            f"the line takes {len(data)} bytes in UTF-8 with its newline"
+            + (f" and {wrapper} bytes of wrapping" if wrapper else "")
+            + f"; MMDAgent-EX takes at most {profile.max_line}: {text[:80]!r}")
+    return OutgoingLine(data, echo if profile.echoes else None)
+
+
+def prepare_text(text: object, profile: Profile) -> list[OutgoingLine]:
+    """Check a text for ``send_text``: one message as it is, or whole lines only.
+
+    Raises:
+        TypeError: it is not a ``str``.
+        InvalidMessage: it holds a lone surrogate; or the peer takes whole lines, and it is not.
+    """
+    if not isinstance(text, str):
+        raise TypeError(f"send_text() takes a str, not {type(text).__name__}")
+    if profile.max_line is None:
+        try:
+            return [OutgoingLine(text.encode(), None)]
+        except UnicodeEncodeError as error:
+            raise InvalidMessage(
+                "the text holds a lone surrogate, which has no UTF-8 form") from error
+    if not text.endswith("\n"):
+        raise InvalidMessage("towards MMDAgent-EX a text is whole lines, each with its newline")
+    return [prepare_line(line, profile) for line in text[:-1].split("\n")]
+
+
+def prepare_binary(data: object, profile: Profile) -> list[bytes]:
+    """Check bytes for ``send_binary``: one message as it is, or whole audio chunks only.
+
+    Raises:
+        TypeError: it is not ``bytes``, ``bytearray`` or ``memoryview``.
+        InvalidMessage: the peer takes audio chunks, and these are none.
+    """
+    if not isinstance(data, (bytes, bytearray, memoryview)):
+        raise TypeError(f"send_binary() takes bytes, not {type(data).__name__}")
+    data = bytes(data)
+    if not profile.audio_chunks:
+        return [data]
+    chunks, start = [], 0
+    while start < len(data):
+        head = _CHUNK_HEAD.match(data, start)
+        end = head.end() + int(head.group(1)) if head else 0
+        if head is None or end > len(data) or end == head.end() or (end - head.end()) % 2:
+            raise InvalidMessage(
+                f"no whole audio chunk (SND, four digits, so many bytes of 16-bit sound) "
+                f"at byte {start}: {data[start:start + 12]!r}")
+        if profile.max_frame is not None and end - start > profile.max_frame:
+            raise InvalidMessage(
+                f"an audio chunk of {end - start} bytes; a frame to MMDAgent-EX "
+                f"takes at most {profile.max_frame}")
+        chunks.append(data[start:end])
+        start = end
+    if not chunks:
+        raise InvalidMessage("an empty message; MMDAgent-EX takes an empty frame for a disconnect")
+    return chunks
+
+
+#: What waits in a send queue: lines are joined to text frames, bytes are one binary frame each.
+Outgoing = Union[OutgoingLine, bytes]
+
+
+def size_of(item: Outgoing) -> int:
+    """The bytes that an item takes in the send queue."""
+    return len(item) if isinstance(item, bytes) else len(item.data)
+
+
+def next_payload(waiting: deque[Outgoing], max_frame: Optional[int]) -> tuple[bytes, bool, list[bytes]]:
+    """Take the payload of the next frame from the queue, which must not be empty.
+
+    Returns:
+        the payload, whether it is text, and the payloads that must follow at once: a line
+        longer than ``max_frame`` is cut over consecutive frames with nothing between.
+    """
+    first = waiting.popleft()
+    if isinstance(first, bytes):
+        return first, False, []
+    if max_frame is None:
+        return first.data, True, []
+    if len(first.data) > max_frame:
+        parts = _cut_characters(first.data, max_frame)
+        return parts[0], True, parts[1:]
+    taken, size = [first.data], len(first.data)
+    while waiting:
+        item = waiting[0]
+        if isinstance(item, bytes) or size + len(item.data) > max_frame:
+            break
+        waiting.popleft()
+        taken.append(item.data)
+        size += len(item.data)
+    return b"".join(taken), True, []
+
+
+def _cut_characters(data: bytes, size: int) -> list[bytes]:
+    # A text frame is UTF-8 by itself, so never inside a character: a continuation byte is 10xxxxxx.
+    parts = []
+    while len(data) > size:
+        end = size
+        while data[end] & 0xC0 == 0x80:
+            end -= 1
+        parts.append(data[:end])
+        data = data[end:]
+    return [*parts, data]
+
+
+class EchoMemory:
+    """The last lines sent, to tell their echoes from the peer's own words.
+
+    Not thread-safe: the connection calls it under its state lock, `sent` before the
+    line leaves, so that no echo can be faster than its memory.
+    """
+
+    __slots__ = ("_order", "_count")
+
+    def __init__(self) -> None:
+        self._order: deque[str] = deque()
+        self._count: Counter[str] = Counter()
+
+    def sent(self, line: str) -> None:
+        """Remember a line; beyond the bound the oldest is forgotten."""
+        self._order.append(line)
+        self._count[line] += 1
+        if len(self._order) > ECHO_MEMORY:
+            self._forget(self._order.popleft())
+
+    def claim(self, line: str) -> bool:
+        """Whether a received line is an echo; each line sent is claimed once."""
+        if line not in self._count:
+            return False
+        # Echoes come in the order of the lines, so that this finds it at or near the front.
+        self._order.remove(line)
+        self._forget(line)
+        return True
+
+    def _forget(self, line: str) -> None:
+        self._count[line] -= 1
+        if not self._count[line]:
+            del self._count[line]

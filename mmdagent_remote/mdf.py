@@ -1,0 +1,30 @@
+"""The lines of an ``.mdf`` that make MMDAgent-EX connect to a server. Pure."""
+
+from __future__ import annotations
+
+from typing import Optional
+
+#: An attempt every 0.5 s: ten minutes. The default of MMDAgent-EX is 0, one attempt and never again.
+RETRY_COUNT = 1200
+
+
+def mdf_lines(host: Optional[str], port: int, path: str) -> list[str]:
+    """The settings for a server that listens on `host` and `port`."""
+    # MMDAgent-EX connects to the first address of a name, and "all interfaces" is no name.
+    name = "localhost" if not host or host in ("0.0.0.0", "::") else host
+    return [
+        f"Plugin_Remote_Websocket_Host={name}",
+        f"Plugin_Remote_Websocket_Port={port}",
+        f"Plugin_Remote_Websocket_Directory={path}",
+        f"Plugin_Remote_RetryCount={RETRY_COUNT}",
+    ]
+
+
+def start_text(url: str, host: Optional[str], port: int, path: str) -> str:
+    """What a program says on its terminal when it begins to listen. ASCII."""
+    lines = "".join(f"    {line}\n" for line in mdf_lines(host, port, path))
+    text = (f"Listening on {url}\n"
+            "Put these lines into the .mdf of your content (and take TCP/IP settings out):\n"
+            f"{lines}"
+            "Ctrl-C ends this program.")
+    return text.encode("ascii", "backslashreplace").decode("ascii")

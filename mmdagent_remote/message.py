@@ -1,0 +1,170 @@
+"""A message of MMDAgent-EX: ``TYPE|arg|arg``, one line.
+
+What lives here: the :class:`Message` type, how fields become a line, and what a
+line may hold at all. What one kind of peer cannot take besides is in
+``profile.py``. Pure: no socket, no thread, no clock.
+
+The grammar has no escape: ``|`` separates, a line end ends, and MMDAgent-EX
+drops empty fields in the middle, so that all behind them move one place.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Union
+
+from .errors import InvalidMessage
+
+#: MMDAgent-EX reads at most ten arguments of a message.
+MAX_ARGS = 10
+
+#: What ``send()`` takes as a field.
+Field = Union[str, int, float]
+
+# CR, LF and NUL end or poison a line; a lone surrogate has no UTF-8 form.
+_FORBIDDEN = re.compile("[\r\n\0\ud800-\udfff]")
+_NAMES = {"\r": "a carriage return", "\n": "a line feed", "\0": "a NUL"}
+
+# Line and paragraph separators of every kind become a blank.
+_BREAKS = re.compile("[\t\n\v\f\r\x1c-\x1e\x85\u2028\u2029]+")
+# The rest of C0 and C1, lone surrogates and the byte order mark are dropped.
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufeff]+")
+
+
+class Message(str):
+    """One line of MMDAgent-EX, a ``str``, with its type and arguments.
+
+    ``match`` works on it: ``case Message("KEY", (key,))``.
+
+    Attributes:
+        is_echo: whether this is the echo of a line that this connection sent.
+            MMDAgent-EX returns every command it is sent.
+    """
+
+    __slots__ = ("is_echo",)
+    __match_args__ = ("type", "args")
+
+    is_echo: bool
+
+    def __new__(cls, line: str, *, is_echo: bool = False) -> Message:
+        """Parse a line (without its newline). Nothing is checked: the peer may say anything."""
+        self = str.__new__(cls, line)
+        self.is_echo = is_echo
+        return self
+
+    @classmethod
+    def of(cls, *fields: Field) -> Message:
+        """Build a message from its fields: ``Message.of("KEY", "a")``.
+
+        Raises:
+            TypeError: a field is not ``str``, ``int`` or ``float``.
+            InvalidMessage: the line cannot be carried.
+        """
+        if not fields:
+            raise TypeError("a message has at least one field, its type")
+        return cls(join_fields(fields))
+
+    @property
+    def type(self) -> str:
+        """The first field, for example ``RECOG_EVENT_STOP``."""
+        return self.partition("|")[0]
+
+    @property
+    def args(self) -> tuple[str, ...]:
+        """The fields behind the type, none of them converted."""
+        return tuple(self.split("|")[1:])
+
+    def __repr__(self) -> str:
+        return f"Message({str.__repr__(self)})"
+
+
+def parse(line: str) -> tuple[str, tuple[str, ...]]:
+    """Split a line (without its newline) into its type and its arguments."""
+    first, *rest = line.split("|")
+    return first, tuple(rest)
+
+
+def compose(fields: tuple[object, ...]) -> str:
+    """Make one checked line, without newline, from the arguments of ``send()``.
+
+    One argument is a whole line, and one trailing newline of it is accepted; two
+    or more are fields.
+
+    Raises:
+        TypeError: no argument, or one of a wrong type (``None`` and ``bool`` included).
+        InvalidMessage: the line cannot be carried.
+    """
+    if len(fields) == 1:
+        return check_line(fields[0])
+    if not fields:
+        raise TypeError("send() needs a line, or a message type and its arguments")
+    return join_fields(fields)
+
+
+def check_line(line: object) -> str:
+    """Return a whole line without its one trailing newline, or raise what is wrong with it.
+
+    Raises:
+        TypeError: it is not a ``str``.
+        InvalidMessage: it cannot be carried.
+    """
+    if not isinstance(line, str):
+        raise TypeError(f"a whole line must be a str, not {type(line).__name__}")
+    if line.endswith("\n"):
+        line = line[:-2] if line.endswith("\r\n") else line[:-1]
+    return _check_fields(str(line))
+
+
+def join_fields(fields: tuple[object, ...]) -> str:
+    """Join fields to a checked line, without newline."""
+    texts = [_field_text(field, number) for number, field in enumerate(fields)]
+    for number, text in enumerate(texts):
+        if "|" in text:
+            raise InvalidMessage(
+                f"field {number} holds '|', which separates fields and cannot be escaped: {text!r}")
+    return _check_fields("|".join(texts))
+
+
+def clean_text(text: str) -> str:
+    """Make any text, for example a language model's answer, fit for one field.
+
+    Line ends and tabs become one blank, ``|`` becomes the full-width bar ``｜``, control
+    characters and lone surrogates are dropped, blanks at both ends are taken off.
+    The result may be empty. Its length is not limited.
+    """
+    text = _UNPRINTABLE.sub("", _BREAKS.sub(" ", text))
+    return text.replace("|", "\uff5c").strip()
+
+
+def _field_text(field: object, number: int) -> str:
+    # bool is an int to Python, but no user means "True" on the wire.
+    if isinstance(field, str):
+        return str(field)
+    if isinstance(field, int) and not isinstance(field, bool):
+        return str(int(field))
+    if isinstance(field, float):
+        if not math.isfinite(field):
+            raise InvalidMessage(f"field {number} is {field}, which MMDAgent-EX cannot read")
+        return repr(float(field))
+    raise TypeError(
+        f"field {number} must be str, int or float, not {type(field).__name__}")
+
+
+def _check_fields(line: str) -> str:
+    if not line:
+        raise InvalidMessage("the line is empty; MMDAgent-EX crashes on one")
+    found = _FORBIDDEN.search(line)
+    if found:
+        what = _NAMES.get(found.group(), "a lone surrogate, which has no UTF-8 form,")
+        raise InvalidMessage(f"the line holds {what} at position {found.start()}: {line[:80]!r}")
+    if "|" in line:
+        fields = line.split("|")
+        if "" in fields[:-1]:
+            raise InvalidMessage(
+                f"field {fields.index('')} is empty, and is not the last; MMDAgent-EX drops it, "
+                f"and all behind it move: {line[:80]!r}")
+        if len(fields) > MAX_ARGS + 1:
+            raise InvalidMessage(
+                f"{len(fields) - 1} arguments, but MMDAgent-EX reads at most {MAX_ARGS}")
+    return line

@@ -1,0 +1,450 @@
+"""``Server`` and ``serve``: listening, accepting, shutting down.
+
+Threads: one per connection (``session.py``), one that accepts, one attendant
+(``attendant.py``). The thread that calls ``serve_forever()`` only waits.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import selectors
+import socket
+import ssl
+import sys
+import threading
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Optional, Union
+
+from .agent import Agent
+from .attendant import Attendant
+from .connection import Connection, wait_event
+from .errors import ConnectionClosed
+from .handler import Handler
+from .limits import Limits
+from .lines import Outgoing, prepare_line
+from .listener import listen
+from .mdf import start_text
+from .message import Field, Message, compose
+from .profile import STRICT, Profile
+from .registry import Registry
+from .session import Session
+from .settings import Factory, Routes, Settings
+from .transport import Deadline
+
+_log = logging.getLogger("mmdagent_remote.server")
+
+#: How long an interpreter that exits waits for handlers.
+_ATEXIT_TIMEOUT = 1.0
+#: Between two tries to accept when the process is out of descriptors.
+_ACCEPT_PAUSE = 0.1
+
+
+class Server:
+    """A WebSocket server for MMDAgent-EX.
+
+    Methods for the caller, from any thread: ``start``, ``serve_forever``, ``shutdown``,
+    ``accept``, ``wait_connected``, ``broadcast``. As a context manager it listens on
+    entry and shuts down on exit.
+
+    Args:
+        handler: a :class:`Handler` subclass, any callable that returns an instance, or a
+            dict ``{path: handler}``. Without one the server is *accepting*: no hooks run, and
+            :meth:`accept` hands the connections out.
+        host: listen on every address that it resolves to; ``""`` or None: all interfaces.
+        port: 0 picks one that is free on all of them.
+        path: the only path; any other gets 404. None: any path.
+        exclusive: one connection per path; a second gets 429, on which MMDAgent-EX comes back
+            with ``-1`` behind the path, which leads to the same handler.
+        ssl_context: for TLS. MMDAgent-EX uses TLS on port 443 and nowhere else.
+        origins: the web pages that may connect, exactly as in their Origin header; ``"*"`` for all.
+        subprotocols: in our order of preference.
+        compression: accept permessage-deflate.
+        profile: treat every client as ``STRICT`` or ``MMDAGENT_EX``; None: by its request.
+        open_timeout: seconds for TLS and the opening handshake, in total; None: no limit.
+        send_timeout: seconds that a send may wait for the peer, in total; None: no limit.
+        ping_interval: seconds of silence before a ping; None: no pings.
+        ping_timeout: seconds of further silence before the connection is given up; None: never.
+        close_timeout: seconds for flushing and for the peer's Close.
+        max_message_size: bytes of one message.
+        max_line_size: bytes of one line.
+        max_fragments: fragments of one message.
+        max_queue: lines that may wait for the handler.
+        max_send_queue: bytes that may wait for one peer.
+        max_connections: connections at once.
+
+    Raises:
+        TypeError, ValueError: an option is not what it should be.
+    """
+
+    def __init__(
+        self,
+        handler: Union[Factory, Mapping[str, Factory], None] = None,
+        host: Optional[str] = "localhost",
+        port: int = 9001,
+        *,
+        path: Optional[str] = None,
+        exclusive: bool = False,
+        ssl_context: Optional[ssl.SSLContext] = None,
+        origins: Union[str, Iterable[str], None] = None,
+        subprotocols: Optional[Sequence[str]] = None,
+        compression: bool = False,
+        profile: Optional[Profile] = None,
+        open_timeout: Optional[float] = Limits.open_timeout,
+        send_timeout: Optional[float] = Limits.send_timeout,
+        ping_interval: Optional[float] = Limits.ping_interval,
+        ping_timeout: Optional[float] = Limits.ping_timeout,
+        close_timeout: float = Limits.close_timeout,
+        max_message_size: int = Limits.max_message_size,
+        max_line_size: int = Limits.max_line_size,
+        max_fragments: int = Limits.max_fragments,
+        max_queue: int = Limits.max_queue,
+        max_send_queue: int = Limits.max_send_queue,
+        max_connections: int = Limits.max_connections,
+    ) -> None:
+        if isinstance(port, bool) or not isinstance(port, int):
+            raise TypeError(f"port must be a whole number, not {port!r}")
+        if not 0 <= port <= 65535:
+            raise ValueError(f"port must be from 0 to 65535, not {port}")
+        limits = Limits(
+            open_timeout, send_timeout, ping_interval, ping_timeout, close_timeout,
+            max_message_size, max_line_size, max_fragments, max_queue, max_send_queue,
+            max_connections)
+        self._host = host
+        self._wanted_port = port
+        self._accepts = handler is None
+        self._settings = Settings(
+            limits=limits,
+            routes=Routes(Agent if handler is None else handler, path, follow_suffixes=exclusive),
+            exclusive=exclusive, ssl_context=ssl_context, origins=_names(origins),
+            subprotocols=tuple(_names(subprotocols, keep_order=True)), compression=compression,
+            profile=profile)
+        # Orders start() and shutdown(); not held over a join.
+        self._lifecycle = threading.Lock()
+        self._run: Optional[_Run] = None
+        self._addresses: tuple[tuple[str, int], ...] = ()
+
+    # Life
+
+    def start(self) -> Server:
+        """Listen, and return at once; harmless when the server runs already.
+
+        Raises:
+            OSError: the address cannot be had; the text names it. Nothing is left bound.
+        """
+        with self._lifecycle:
+            if self._run is not None:
+                return self
+            listeners = listen(self._host, self._wanted_port)
+            self._addresses = tuple(
+                (str(name[0]), int(name[1])) for name in (s.getsockname() for s in listeners))
+            self._run = _Run(self, self._settings, listeners, for_accept=self._accepts)
+            self._run.start()
+        atexit.register(self.shutdown, _ATEXIT_TIMEOUT)
+        self._warn_of_tls_and_port()
+        _log.info("listening on %s", ", ".join("%s:%d" % each for each in self._addresses))
+        return self
+
+    def serve_forever(self) -> None:
+        """Serve until :meth:`shutdown` or Ctrl-C; starts the server if needed.
+
+        Raises:
+            RuntimeError: the server has no handler, so ``accept()`` is the way to use it.
+            OSError: as :meth:`start` does.
+        """
+        if self._accepts:
+            raise RuntimeError("this server has no handler; use accept(), or give it a handler")
+        self.start()
+        run = self._run
+        try:
+            if run is not None:
+                wait_event(run.stopped, None)
+        except KeyboardInterrupt:
+            self.shutdown()
+
+    def shutdown(self, timeout: float = 5.0) -> list[str]:
+        """Close every connection with 1001 and end every thread. Idempotent; from any thread.
+
+        Args:
+            timeout: seconds to wait for user code. Without any in the way it takes under 1 s.
+
+        Returns:
+            the names of the threads that are still in user code. A hook or spawned
+            function that calls this is not waited for.
+        """
+        deadline = Deadline(timeout)
+        with self._lifecycle:
+            run, self._run = self._run, None
+        if run is None:
+            return []
+        atexit.unregister(self.shutdown)
+        names = run.stop(deadline)
+        _log.info("stopped")
+        return names
+
+    def __enter__(self) -> Server:
+        return self.start()
+
+    def __exit__(self, kind: Optional[type[BaseException]], error: Optional[BaseException],
+                 traceback: Optional[TracebackType]) -> None:
+        self.shutdown()
+
+    # Connections
+
+    def accept(self, timeout: Optional[float] = None) -> Agent:
+        """Wait for a connection on a server without handler, and return it.
+
+        Args:
+            timeout: seconds; None waits for ever.
+
+        Raises:
+            TimeoutError: none came in time.
+            ConnectionClosed: the server was shut down meanwhile.
+            RuntimeError: the server has a handler, or is not started.
+        """
+        if not self._accepts:
+            raise RuntimeError("this server has a handler, which gets every connection")
+        agent = self._running().registry.take_unaccepted(timeout)
+        if not isinstance(agent, Agent):
+            raise ConnectionClosed(1001, "the server was shut down", connection="the server")
+        return agent
+
+    def wait_connected(self, timeout: Optional[float] = None) -> Handler:
+        """Wait until a client is connected, and return the handler of the oldest open connection.
+
+        Raises:
+            TimeoutError: none came in time (seconds).
+            ConnectionClosed: the server was shut down meanwhile.
+            RuntimeError: the server is not started.
+        """
+        handler = self._running().registry.wait_open(timeout)
+        if handler is None:
+            raise ConnectionClosed(1001, "the server was shut down", connection="the server")
+        return handler
+
+    def broadcast(self, *fields: Union[Field, Message]) -> list[Handler]:
+        """Send one line to every open connection, waiting for none of them.
+
+        Args:
+            fields: as for :meth:`Handler.send`.
+
+        Returns:
+            the handlers whose send queue had no room; their connections go on.
+
+        Raises:
+            TypeError, InvalidMessage: as for :meth:`Handler.send`; then nobody gets it.
+        """
+        line = compose(fields)
+        prepared: dict[Profile, list[Outgoing]] = {STRICT: [prepare_line(line, STRICT)]}
+        handlers = self.connections
+        for handler in handlers:
+            profile = handler._connected().profile
+            if profile not in prepared:
+                prepared[profile] = [prepare_line(line, profile)]
+        failed = []
+        for handler in handlers:
+            connection = handler._connected()
+            if not connection.post(prepared[connection.profile]) and connection.end is None:
+                failed.append(handler)
+        return failed
+
+    @property
+    def connections(self) -> tuple[Handler, ...]:
+        """The handlers of all open connections, the oldest first."""
+        run = self._run
+        return run.registry.handlers if run is not None else ()
+
+    @property
+    def addresses(self) -> tuple[tuple[str, int], ...]:
+        """Every address and port that the server listens on, or last did."""
+        return self._addresses
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """The first of :attr:`addresses`."""
+        if not self._addresses:
+            raise RuntimeError("the server is not started")
+        return self._addresses[0]
+
+    @property
+    def port(self) -> int:
+        """The port: before ``start()`` the one asked for, which may be 0."""
+        return self._addresses[0][1] if self._addresses else self._wanted_port
+
+    @property
+    def url(self) -> str:
+        """Where clients connect: ``ws://localhost:9001/``."""
+        host = self._host or "localhost"
+        if ":" in host:
+            host = f"[{host}]"
+        scheme = "wss" if self._settings.ssl_context else "ws"
+        return f"{scheme}://{host}:{self.port}{self._settings.routes.first_path}"
+
+    def __repr__(self) -> str:
+        return f"<Server {self.url} {'listening' if self._run else 'stopped'}>"
+
+    # Private
+
+    def _running(self) -> _Run:
+        run = self._run
+        if run is None:
+            raise RuntimeError("the server is not started: use start() or a with statement")
+        return run
+
+    def _warn_of_tls_and_port(self) -> None:
+        has_tls = self._settings.ssl_context is not None
+        if has_tls and self.port != 443:
+            _log.warning("TLS on port %d: MMDAgent-EX uses TLS on port 443 only", self.port)
+        elif not has_tls and self.port == 443:
+            _log.warning("no TLS on port 443: MMDAgent-EX uses TLS there")
+
+    def _start_text(self) -> str:
+        path = self._settings.routes.first_path
+        return start_text(self.url, self._host, self.port, path if path != "/" else "/chat")
+
+
+class _Run:
+    """The server from one start to its shutdown: listeners, threads, connections."""
+
+    def __init__(self, server: Server, settings: Settings, listeners: list[socket.socket], *,
+                 for_accept: bool) -> None:
+        self.registry = Registry(settings)
+        self.stopped = threading.Event()
+        self._server = server
+        self._settings = settings
+        self._for_accept = for_accept
+        self._listeners = listeners
+        self._attendant = Attendant(lambda: self.registry.connections, settings.limits)
+        self._waker, self._wake_end = socket.socketpair()
+        self._stopping = False
+        self._acceptor = threading.Thread(
+            target=self._accept_all, name="mmdagent-remote-accept", daemon=True)
+
+    def start(self) -> None:
+        self._attendant.start()
+        self._acceptor.start()
+
+    # The accepting thread
+
+    def _accept_all(self) -> None:
+        with selectors.DefaultSelector() as selector:
+            for listener in self._listeners:
+                selector.register(listener, selectors.EVENT_READ)
+            selector.register(self._wake_end, selectors.EVENT_READ)
+            while not self._stopping:
+                for key, _ in selector.select():
+                    if key.fileobj is not self._wake_end and not self._stopping:
+                        self._accept(key.fileobj)
+        for listener in self._listeners:
+            listener.close()
+
+    def _accept(self, listener: Any) -> None:
+        try:
+            sock, address = listener.accept()
+        except (BlockingIOError, ConnectionError):
+            return  # It left before we came.
+        except OSError as error:
+            # Out of descriptors or memory: the listener stays readable, so pause, but go on.
+            _log.error("cannot accept a connection: %s", error)
+            time.sleep(_ACCEPT_PAUSE)
+            return
+        try:
+            session = Session(sock, address, self._server, self._settings, self.registry,
+                              self._attendant.call, for_accept=self._for_accept)
+            if not self.registry.add(session):
+                sock.close()
+                return
+        except OSError:
+            sock.close()  # Reset already.
+            return
+        try:
+            session.thread.start()
+        except RuntimeError as error:
+            _log.error("cannot start a thread for a connection: %s", error)
+            self.registry.remove(session)
+            sock.close()
+
+    # Shutdown, in the thread of whoever calls it
+
+    def stop(self, deadline: Deadline) -> list[str]:
+        self._stopping = True
+        self.registry.stop_accepting()
+        self._waker.send(b"\0")
+        _join(self._acceptor, Deadline(1.0))
+        self._waker.close()
+        self._wake_end.close()
+        # No newcomer from here on.
+        sessions = self.registry.sessions
+        self._close_all([s.connection for s in sessions if s.connection is not None])
+        for session in sessions:
+            if session.connection is None:
+                session.abort()
+        threads = [session.thread for session in sessions]
+        for session in sessions:
+            if session.connection is not None:
+                threads += list(session.connection.spawned)
+        busy = [thread.name for thread in threads if not _join(thread, deadline)]
+        for session in self.registry.sessions:
+            session.abort()
+        self._attendant.stop(1.0)
+        self.stopped.set()
+        return busy
+
+    def _close_all(self, connections: list[Connection]) -> None:
+        """Close them side by side, so that ten slow ones take no longer than one."""
+        closing = [connection for connection in connections if connection.begin_close()]
+        deadline = Deadline(self._settings.limits.close_timeout)
+        while not deadline.is_over:
+            for connection in closing:
+                connection.pump()
+            busy = [each.wire.next_due for each in closing if each.wire.is_busy]
+            if not busy:
+                break
+            pause = min(busy) - time.monotonic()
+            time.sleep(min(max(0.001, pause), 0.012, deadline.remaining() or 0.0))
+        for connection in closing:
+            connection.end_close(1001, "the server is shutting down")
+
+
+def serve(
+    handler: Union[Factory, Mapping[str, Factory]],
+    host: Optional[str] = "localhost",
+    port: int = 9001,
+    **options: Any,
+) -> None:
+    """Serve until Ctrl-C: the whole of a simple script.
+
+    Prints the address and the lines for the ``.mdf`` on standard error. Takes the options
+    of :class:`Server`.
+
+    Raises:
+        OSError: the address cannot be had; the text names it.
+    """
+    server = Server(handler, host, port, **options)
+    try:
+        server.start()
+        print(server._start_text(), file=sys.stderr, flush=True)
+        server.serve_forever()
+    except KeyboardInterrupt:
+        # Before serve_forever() was there to see it.
+        pass
+    finally:
+        server.shutdown()
+
+
+def _names(names: Union[str, Iterable[str], None], *, keep_order: bool = False) -> Any:
+    found = [names] if isinstance(names, str) else list(names or ())
+    for name in found:
+        if not isinstance(name, str):
+            raise TypeError(f"a name must be a str, not {name!r}")
+    return found if keep_order else frozenset(found)
+
+
+def _join(thread: threading.Thread, deadline: Deadline) -> bool:
+    """Wait for a thread's end, unless it is this one; False when it has not ended."""
+    if thread is threading.current_thread():
+        return True
+    thread.join(deadline.remaining())
+    return not thread.is_alive()

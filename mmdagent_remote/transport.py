@@ -1,0 +1,257 @@
+"""One TCP socket: reads and writes with deadlines, waking a blocked reader, the end of TCP.
+
+Everything that differs per operating system is in this module and in
+``listener.py``. TLS is bytes to bytes (:class:`TLSCodec`), with the plain socket
+below: one ``ssl.SSLSocket`` shared by a reading and a writing thread is a trap
+(python/cpython#137583, #151508). Knows nothing of WebSocket.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import ssl
+import sys
+import time
+from typing import Optional
+
+from .limits import RECV_SIZE
+
+# The branch for systems other than Linux, chosen here and nowhere else; the suite runs
+# once with it. On Linux a thread blocks in plain recv() and shutdown() wakes it, which saves
+# a system call per read. On macOS and Windows neither is dependable (python/cpython#154224,
+# #91913), there is no MSG_DONTWAIT on Windows, and Ctrl-C does not get through a blocking
+# call of its main thread: there sockets do not block, and every wait is cut in slices.
+SLICED_WAITS = not sys.platform.startswith("linux")
+SLICE = 0.1
+
+_LINUX_TCP_CLOSE_WAIT = 8
+_LINUX_TCP_CLOSE = 7
+
+
+class Deadline:
+    """A point in time that flows through the steps of one operation.
+
+    Args:
+        timeout: seconds from now, or None for never.
+    """
+
+    __slots__ = ("_end",)
+
+    def __init__(self, timeout: Optional[float]) -> None:
+        self._end = None if timeout is None else time.monotonic() + timeout
+
+    def remaining(self) -> Optional[float]:
+        """Seconds left, not below 0; None for ever."""
+        return None if self._end is None else max(0.0, self._end - time.monotonic())
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the time has come."""
+        return self._end is not None and time.monotonic() >= self._end
+
+
+class Transport:
+    """A connected TCP socket.
+
+    One thread may read while another writes; the connection's locks see to that.
+    Only the connection's own thread may call :meth:`close`.
+    """
+
+    __slots__ = ("_socket", "_flags", "_woken")
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._socket = sock
+        self._woken = False
+        self._flags = 0
+        if SLICED_WAITS:
+            sock.setblocking(False)
+        else:
+            sock.setblocking(True)
+            self._flags = socket.MSG_DONTWAIT
+        # Two lines in answer to one request took 43 ms without this, 0.17 ms with it.
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def fileno(self) -> int:
+        """For a selector; -1 once closed."""
+        return self._socket.fileno()
+
+    def recv(self, deadline: Deadline) -> bytes:
+        """Wait for bytes; ``b""`` is the end.
+
+        Raises:
+            TimeoutError: the deadline has passed.
+            OSError: the connection is broken.
+        """
+        if not SLICED_WAITS and deadline.remaining() is None:
+            return self._socket.recv(RECV_SIZE)
+        while True:
+            data = self.try_recv(RECV_SIZE)
+            if data is not None:
+                return data
+            if self._woken:
+                return b""
+            self._wait(deadline, for_reading=True)
+
+    def try_recv(self, size: int) -> Optional[bytes]:
+        """Bytes that are there, ``b""`` at the end, or None: nothing now. Does not wait."""
+        try:
+            return self._socket.recv(size, self._flags)
+        except (BlockingIOError, InterruptedError):
+            return None
+
+    def try_send(self, data: memoryview) -> int:
+        """Give the kernel what it takes now, and return how many bytes that was."""
+        try:
+            return self._socket.send(data, self._flags)
+        except (BlockingIOError, InterruptedError):
+            return 0
+
+    def send(self, data: memoryview, deadline: Deadline) -> int:
+        """Wait until the kernel takes some bytes, and return how many.
+
+        Raises:
+            TimeoutError: the deadline has passed.
+            OSError: the connection is broken.
+        """
+        while True:
+            sent = self.try_send(data)
+            if sent:
+                return sent
+            self._wait(deadline, for_reading=False)
+
+    def is_readable(self) -> bool:
+        """Whether bytes, or the end, have arrived and were not read yet."""
+        return self._ready(0.0, for_reading=True)
+
+    def _wait(self, deadline: Deadline, *, for_reading: bool) -> None:
+        left = deadline.remaining()
+        if left == 0.0:
+            raise TimeoutError("the deadline has passed")
+        if SLICED_WAITS:
+            left = SLICE if left is None else min(left, SLICE)
+        self._ready(left, for_reading=for_reading)
+
+    def _ready(self, timeout: Optional[float], *, for_reading: bool) -> bool:
+        if self._socket.fileno() < 0:
+            raise OSError("the socket is closed")
+        if not hasattr(select, "poll"):
+            one, none = [self._socket], list[socket.socket]()
+            readers, writers = (one, none) if for_reading else (none, one)
+            return any(select.select(readers, writers, [], timeout))
+        poll = select.poll()
+        poll.register(self._socket, select.POLLIN if for_reading else select.POLLOUT)
+        return bool(poll.poll(None if timeout is None else timeout * 1000))
+
+    def wake_reader(self) -> None:
+        """Release a thread that is blocked in :meth:`recv`; what arrives can still be read.
+
+        Elsewhere than on Linux the reader sees the mark within one slice.
+        """
+        self._woken = True
+        if not SLICED_WAITS:
+            self._shutdown(socket.SHUT_RD)
+
+    def peer_has_finished(self) -> bool:
+        """Whether the peer's FIN has arrived although nothing tells a reader so.
+
+        After ``SHUT_RD`` an empty read means nothing; Linux then still knows the TCP state.
+        """
+        if SLICED_WAITS or not self._woken:
+            return False
+        try:
+            info = self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)
+        except OSError:
+            return True
+        return info[0] in (_LINUX_TCP_CLOSE_WAIT, _LINUX_TCP_CLOSE)
+
+    @property
+    def woken(self) -> bool:
+        """Whether :meth:`wake_reader` was called, so that ``b""`` is no end by itself."""
+        return self._woken
+
+    def finish(self) -> None:
+        """Send FIN behind what was sent; reading goes on."""
+        self._shutdown(socket.SHUT_WR)
+
+    def abort(self) -> None:
+        """End both directions, which releases every thread blocked on this socket. Any thread."""
+        self._woken = True
+        self._shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Give the descriptor back. The connection's own thread only."""
+        self._socket.close()
+
+    def _shutdown(self, how: int) -> None:
+        try:
+            self._socket.shutdown(how)
+        except OSError:
+            pass  # Not connected any more: there is nothing left to shut down.
+
+
+class TLSCodec:
+    """TLS as bytes to bytes. Not thread-safe: used under the connection's state lock."""
+
+    __slots__ = ("_incoming", "_outgoing", "_tls")
+
+    def __init__(self, context: ssl.SSLContext) -> None:
+        self._incoming = ssl.MemoryBIO()
+        self._outgoing = ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+
+    def handshake(self, data: bytes) -> bool:
+        """Take the peer's bytes; True when the handshake is done.
+
+        Raises:
+            ssl.SSLError: it failed; :meth:`pending` has the alert for the peer.
+        """
+        self._incoming.write(data)
+        try:
+            self._tls.do_handshake()
+        except ssl.SSLWantReadError:
+            return False
+        return True
+
+    @property
+    def has_pending(self) -> bool:
+        """Whether :meth:`pending` has something."""
+        return self._outgoing.pending > 0
+
+    def pending(self) -> bytes:
+        """What must go to the peer: handshake messages, tickets, alerts, data."""
+        return self._outgoing.read()
+
+    def decrypt(self, data: bytes) -> tuple[bytes, bool]:
+        """The plain bytes in all complete records so far, and whether the peer ended TLS.
+
+        Raises:
+            ssl.SSLError: the peer broke the protocol.
+        """
+        self._incoming.write(data)
+        plain: list[bytes] = []
+        while True:
+            try:
+                piece = self._tls.read(RECV_SIZE)
+            except ssl.SSLWantReadError:
+                return b"".join(plain), False
+            except ssl.SSLZeroReturnError:
+                return b"".join(plain), True
+            if not piece:
+                return b"".join(plain), True
+            plain.append(piece)
+
+    def encrypt(self, data: bytes) -> bytes:
+        """Records for these bytes, with whatever was pending before them."""
+        view = memoryview(data)
+        while view:
+            view = view[self._tls.write(view):]
+        return self.pending()
+
+    def goodbye(self) -> bytes:
+        """The close_notify alert, without waiting for the peer's."""
+        try:
+            self._tls.unwrap()
+        except ssl.SSLError:
+            pass  # It wants the peer's close_notify, or the peer broke TLS: ours is written either way.
+        return self._outgoing.read()

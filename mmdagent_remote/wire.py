@@ -1,0 +1,379 @@
+"""What leaves on one connection, and in which order.
+
+Everything that goes to the peer passes through one :class:`Wire`: user lines, batches,
+pings, pongs and the Close frame. One first-in-first-out queue; nothing overtakes,
+except that a pong or ping may slip in between two frames.
+
+Two locks. *The wire* is held in a send, also a blocking one, and belongs to whoever
+moves bytes to the kernel. *The state lock*, shared with the connection, is below
+it: it guards the queue, wsproto and TLS, and is never held round a system call.
+With one lock for both, a flood in both directions deadlocked after 3.2 MB.
+
+Who cannot get the wire leaves the work in the queue, and **whoever lets go of the wire
+looks again** (:meth:`Wire.pump`), so that nothing is left behind.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Optional
+
+from .limits import SEND_SIZE, Limits
+from .lines import EchoMemory, Outgoing, next_payload, size_of
+from .profile import Profile
+from .protocol import ServerProtocol
+from .transport import Deadline, TLSCodec, Transport
+
+_NEVER = float("inf")
+
+
+class WireSealed(Exception):
+    """Nothing more may be queued: the connection is closing or has ended. Internal."""
+
+
+class Wire:
+    """The outgoing side of one open connection.
+
+    Args:
+        state: the connection's state lock.
+        max_frame: where lines are joined, the most bytes of one frame's payload.
+        call_attendant: asks the attendant to see to this connection soon; any thread.
+    """
+
+    __slots__ = ("_transport", "_tls", "_protocol", "_profile", "_limits", "_state", "_wire",
+                 "_echoes", "_max_frame", "_call_attendant", "_waiting", "_waiting_size",
+                 "_tail", "_followers", "_pong", "_pings", "_ping_at", "_first", "_hold_until",
+                 "_last_sent", "_sealed", "_dropped", "_abandoned", "_close", "_progress")
+
+    def __init__(self, transport: Transport, tls: Optional[TLSCodec], protocol: ServerProtocol,
+                 profile: Profile, limits: Limits, state: threading.Lock,
+                 echoes: Optional[EchoMemory], max_frame: Optional[int],
+                 call_attendant: Callable[[], None]) -> None:
+        self._transport = transport
+        self._tls = tls
+        self._protocol = protocol
+        self._profile = profile
+        self._limits = limits
+        # Guards what is below up to the blank line. Order: the wire, then the state.
+        self._state = state
+        self._echoes = echoes
+        self._waiting: deque[Outgoing] = deque()
+        self._waiting_size = 0
+        self._pong: Optional[bytes] = None
+        self._pings = 0
+        self._ping_at = _NEVER
+        self._sealed = False
+        self._dropped = 0
+        self._abandoned = False
+        self._close: Optional[tuple[int, str]] = None
+
+        # Held while bytes go to the kernel; guards what is below.
+        self._wire = threading.Lock()
+        self._tail = memoryview(b"")
+        self._followers: deque[bytes] = deque()
+        self._progress = 0
+        self._last_sent = 0.0
+        self._first = bool(profile.first_line_hold)
+        self._hold_until = time.monotonic() + profile.first_line_hold
+        self._max_frame = max_frame
+        self._call_attendant = call_attendant
+
+    # For user threads
+
+    def send(self, items: Iterable[Outgoing], deadline: Deadline) -> None:
+        """Queue or send; returns when every item is in the kernel or in the queue.
+
+        Raises:
+            WireSealed: the connection is closing.
+            TimeoutError: the peer did not read in time; part of a frame may be out.
+            OSError: the connection is broken.
+        """
+        if self._profile.gap:
+            self._send_paced(deque(items), deadline)
+            return
+        self._acquire(deadline)
+        try:
+            with self._state:
+                self._put_all(items)
+            self._write(deadline)
+        finally:
+            self._wire.release()
+        self.pump()
+
+    def post(self, items: list[Outgoing]) -> bool:
+        """Queue without waiting for anybody; False when the queue is full or sealed."""
+        with self._state:
+            if self._sealed or not self._has_room(sum(map(size_of, items))):
+                return False
+            self._put_all(items)
+        self.pump()
+        if self._waiting or self._tail:
+            self._call_attendant()
+        return True
+
+    def _send_paced(self, items: deque[Outgoing], deadline: Deadline) -> None:
+        # The attendant sends what waits, a frame in each gap. Only when the queue is full
+        # does the writer itself sleep out the gap and send.
+        while True:
+            with self._state:
+                while items and self._has_room(size_of(items[0])):
+                    self._put(items.popleft())
+                if self._sealed:
+                    raise WireSealed
+            if not items:
+                break
+            self._sleep_gap(deadline)
+            self._acquire(deadline)
+            try:
+                self._write(deadline)
+            finally:
+                self._wire.release()
+        self.pump()
+        if self._waiting or self._ping_at != _NEVER:
+            self._call_attendant()
+
+    def _sleep_gap(self, deadline: Deadline) -> None:
+        left, pause = deadline.remaining(), self._due() - time.monotonic()
+        if left == 0.0:
+            raise TimeoutError("the send queue is full")
+        if pause > 0:
+            time.sleep(pause if left is None else min(pause, left))
+
+    # For whoever happens to be there: these never wait
+
+    def pump(self) -> bool:
+        """Send what can be sent now. False when the kernel takes no more.
+
+        Raises:
+            OSError: the connection is broken.
+        """
+        while self._has_work() and self._wire.acquire(blocking=False):
+            try:
+                if not self._write(None):
+                    return False
+            finally:
+                self._wire.release()
+        return True
+
+    def pong(self, payload: bytes) -> None:
+        """Answer a ping. Of several unanswered ones only the last is kept (RFC 6455, 5.5.3)."""
+        with self._state:
+            self._pong = payload
+        self.pump()
+
+    def ping(self) -> None:
+        """Send a ping as soon as the wire is free, with a body of its own number."""
+        with self._state:
+            self._ping_at = 0.0
+        self.pump()
+        if self._ping_at != _NEVER:
+            self._call_attendant()
+
+    def seal(self) -> None:
+        """From now on nothing can be queued. Before a Close frame: nothing may follow it."""
+        with self._state:
+            self._sealed = True
+
+    def close(self, code: int, reason: str, *, drop: bool) -> None:
+        """Send the Close frame behind what waits, or instead of it when `drop` is set."""
+        with self._state:
+            self._sealed = True
+            if self._close is None:
+                self._close = (code, reason)
+            if drop:
+                self._drop()
+        self.pump()
+
+    def flush(self, deadline: Deadline) -> bool:
+        """Wait until all has left; False when the deadline came first or the peer is gone."""
+        try:
+            while self.is_busy:
+                self._sleep_gap(deadline)
+                self._acquire(deadline)
+                try:
+                    self._write(deadline)
+                finally:
+                    self._wire.release()
+        except (TimeoutError, OSError):
+            return False
+        return True
+
+    def abandon(self) -> None:
+        """The peer is gone: what waits here will never leave, and nobody shall try."""
+        self._abandoned = True
+        with self._state:
+            self._sealed = True
+
+    # For the attendant
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether anything waits that can still leave."""
+        return not self._abandoned and bool(
+            self._waiting or self._tail or self._followers or self._close)
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether the kernel refused bytes that still wait."""
+        return bool(self._tail) and not self._abandoned
+
+    @property
+    def progress(self) -> int:
+        """Bytes taken by the kernel so far."""
+        return self._progress
+
+    @property
+    def next_due(self) -> float:
+        """When the next batch or ping may leave, on the monotonic clock; infinite for never."""
+        if self._abandoned:
+            return _NEVER
+        due = self._due() if self._waiting else self._hold_until if self._close else _NEVER
+        return min(due, max(self._ping_at, self._last_sent + self._profile.gap))
+
+    @property
+    def unsent(self) -> int:
+        """How many lines and messages wait, or were dropped by a close."""
+        return self._dropped + len(self._waiting)
+
+    def take_wire(self, deadline: Deadline) -> None:
+        """Hold the wire for good, before the descriptor is closed.
+
+        Raises:
+            TimeoutError: somebody still sends.
+        """
+        self._acquire(deadline)
+
+    # With the wire held
+
+    def _write(self, deadline: Optional[Deadline]) -> bool:
+        """Move bytes to the kernel until nothing is due, waiting only with a deadline."""
+        while True:
+            if not self._tail:
+                self._tail = memoryview(self._next_bytes())
+                if not self._tail:
+                    return True
+            if deadline is None:
+                sent = self._transport.try_send(self._tail)
+                if not sent:
+                    return False
+            else:
+                sent = self._transport.send(self._tail, deadline)
+            self._progress += sent
+            self._tail = self._tail[sent:]
+            # The gap is measured from the end of a send, not from its beginning.
+            if self._profile.gap and not self._tail:
+                self._last_sent = time.monotonic()
+
+    def _next_bytes(self) -> bytes:
+        with self._state:
+            if self._followers:
+                # The rest of a long line: nothing may come between, and no gap.
+                return self._seal_bytes(self._frame(self._followers.popleft(), True))
+            frames = self._control_frames()
+            if self._protocol.can_send:
+                if self._profile.gap:
+                    if self._waiting and time.monotonic() >= self._due():
+                        frames.append(self._batch())
+                else:
+                    frames += self._joined_frames()
+            else:
+                self._drop()
+            if self._close and self._close_is_due():
+                frames.append(self._protocol.close_frame(*self._close))
+                self._close = None
+            return self._seal_bytes(b"".join(frames))
+
+    # With the state lock held
+
+    def _control_frames(self) -> list[bytes]:
+        frames = []
+        if self._pong is not None:
+            frames.append(self._protocol.pong_frame(self._pong))
+            self._pong = None
+        if self._ping_at != _NEVER and time.monotonic() >= max(
+                self._ping_at, self._last_sent + self._profile.gap):
+            self._ping_at = _NEVER
+            if self._protocol.can_send:
+                self._pings += 1
+                frames.append(self._protocol.ping_frame(self._pings.to_bytes(4, "big")))
+        return frames
+
+    def _batch(self) -> bytes:
+        payload, text, rest = self._take()
+        self._followers.extend(rest)
+        if self._first:
+            # Pushes the first frame out of the peer's HTTP buffer, should it be stuck there.
+            self._first = False
+            self._ping_at = time.monotonic() + self._profile.first_line_hold
+        return self._frame(payload, text)
+
+    def _joined_frames(self) -> list[bytes]:
+        frames, size = [], 0
+        while self._waiting and size < SEND_SIZE:
+            payload, text, _ = self._take()
+            frames.append(self._frame(payload, text))
+            size += len(payload)
+        return frames
+
+    def _take(self) -> tuple[bytes, bool, list[bytes]]:
+        payload, text, rest = next_payload(self._waiting, self._max_frame)
+        self._waiting_size -= len(payload) + sum(map(len, rest))
+        return payload, text, rest
+
+    def _frame(self, payload: bytes, text: bool) -> bytes:
+        return self._protocol.data_frame(payload, text=text)
+
+    def _seal_bytes(self, data: bytes) -> bytes:
+        return self._tls.encrypt(data) if self._tls else data
+
+    def _put_all(self, items: Iterable[Outgoing]) -> None:
+        for item in items:
+            self._put(item)
+
+    def _put(self, item: Outgoing) -> None:
+        if self._sealed:
+            raise WireSealed
+        if self._echoes is not None and not isinstance(item, bytes) and item.echo is not None:
+            # Before the line leaves: an echo can be faster than the next statement.
+            self._echoes.sent(item.echo)
+        self._waiting.append(item)
+        self._waiting_size += size_of(item)
+
+    def _has_room(self, size: int) -> bool:
+        return not self._waiting or self._waiting_size + size <= self._limits.max_send_queue
+
+    def _drop(self) -> None:
+        self._dropped += len(self._waiting)
+        self._waiting.clear()
+        self._waiting_size = 0
+
+    # Without a lock
+
+    def _has_work(self) -> bool:
+        if self._abandoned:
+            return False
+        if self._tail or self._followers or self._pong is not None or self._tls_pending():
+            return True
+        if self._close and self._close_is_due():
+            return True
+        if self._waiting and not self._profile.gap:
+            return True
+        return self.next_due <= time.monotonic()
+
+    def _close_is_due(self) -> bool:
+        # A Close right behind the 101 would be stuck like any other first frame.
+        return not self._waiting and not self._followers and time.monotonic() >= self._hold_until
+
+    def _tls_pending(self) -> bool:
+        return self._tls is not None and self._tls.has_pending
+
+    def _due(self) -> float:
+        return max(self._hold_until, self._last_sent + self._profile.gap)
+
+    def _acquire(self, deadline: Deadline) -> None:
+        left = deadline.remaining()
+        if not self._wire.acquire(timeout=-1 if left is None else left):
+            raise TimeoutError("another thread's send is still waiting for the peer")

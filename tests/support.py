@@ -1,0 +1,115 @@
+"""What every test stands on: a base class that finds leaks, and waits with deadlines."""
+
+from __future__ import annotations
+
+import gc
+import os
+import threading
+import time
+import unittest
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Optional
+
+from mmdagent_remote import Handler, Server
+
+DATA = Path(__file__).parent / "data"
+PROJECT = Path(__file__).parent.parent
+
+#: Generous: a test that waits for an event fails after so long, on a loaded machine too.
+DEADLINE = 20.0
+
+
+def wait_until(condition: Callable[[], object], what: str = "", timeout: float = DEADLINE) -> None:
+    """Wait until a condition holds, or fail."""
+    end = time.monotonic() + timeout
+    while not condition():
+        if time.monotonic() > end:
+            raise AssertionError(f"did not come true within {timeout} s: {what or condition}")
+        time.sleep(0.002)
+
+
+def open_files() -> Optional[set[str]]:
+    """Our open descriptors and what they are, where /proc tells."""
+    try:
+        names = os.listdir("/proc/self/fd")
+    except OSError:
+        return None
+    found = set()
+    for name in names:
+        try:
+            found.add(f"{name} {os.readlink(f'/proc/self/fd/{name}')}")
+        except OSError:
+            pass  # The listing's own descriptor.
+    return found
+
+
+class TestCase(unittest.TestCase):
+    """Fails a test that leaves a thread or a socket behind."""
+
+    def run(self, result: Optional[unittest.TestResult] = None) -> Optional[unittest.TestResult]:
+        """Look before setUp and after every cleanup."""
+        gc.collect()
+        self._threads_before = set(threading.enumerate())
+        self._files_before = open_files()
+        self.addCleanup(self._check_leaks)  # The first cleanup added runs last.
+        return super().run(result)
+
+    def _check_leaks(self) -> None:
+        wait_until(lambda: not self._new_threads(), f"threads end: {self._new_threads()}")
+        gc.collect()
+        wait_until(lambda: not self._new_files(), f"files close: {self._new_files()}")
+
+    def _new_threads(self) -> set[threading.Thread]:
+        return set(threading.enumerate()) - self._threads_before
+
+    def _new_files(self) -> set[str]:
+        now = open_files()
+        if now is None or self._files_before is None:
+            return set()
+        return {name for name in now - self._files_before if "socket:" in name or "pipe:" in name}
+
+    def serve(self, handler: Any = None, **options: Any) -> Server:
+        """A started server on a free port, shut down when the test ends."""
+        options.setdefault("port", 0)
+        server = Server(handler, **options).start()
+        self.addCleanup(self._end, server)
+        return server
+
+    def _end(self, server: Server) -> None:
+        self.assertEqual(server.shutdown(timeout=DEADLINE), [])
+
+    def in_thread(self, function: Callable[..., object], *args: Any) -> threading.Thread:
+        """Run a function in a thread that has ended when the test ends."""
+        thread = threading.Thread(target=function, args=args, daemon=True)
+        thread.start()
+        self.addCleanup(self._join, thread)
+        return thread
+
+    def _join(self, thread: threading.Thread) -> None:
+        thread.join(DEADLINE)
+        self.assertFalse(thread.is_alive(), f"{thread.name} has ended")
+
+
+class Recorder(Handler):
+    """A handler that notes what happened to it, for tests to look at."""
+
+    def __init__(self) -> None:
+        self.messages_seen: list[str] = []
+        self.errors: list[Exception] = []
+        self.closes: list[tuple[int, str]] = []
+        self.opened = threading.Event()
+        self.done = threading.Event()
+
+    def on_open(self) -> None:
+        self.opened.set()
+
+    def on_message(self, message: Any) -> None:
+        self.messages_seen.append(message)
+
+    def on_error(self, error: Exception) -> None:
+        self.errors.append(error)
+
+    def on_close(self, code: int, reason: str) -> None:
+        self.closes.append((code, reason))
+        self.done.set()
