@@ -34,8 +34,6 @@ class Profile:
     #: The bytes of a Close frame's code stay in its line buffer and spoil the first
     #: line after the reconnect; code 4000 hangs it. An empty Close does neither.
     empty_close: bool = False
-    #: It answers a Close frame with one of its own; waiting for it is worth while.
-    answers_close: bool = True
     #: It ends without a Close frame, by FIN or RST, always. So that is a normal end.
     ends_without_close: bool = False
     #: A frame that comes with or right behind the 101 is stuck in its HTTP buffer until
@@ -67,7 +65,6 @@ MMDAGENT_EX = Profile(
     name="MMDAGENT_EX",
     echoes=True,
     empty_close=True,
-    answers_close=False,
     ends_without_close=True,
     first_line_hold=0.020,
     gap=0.012,
