@@ -33,7 +33,7 @@ from .limits import MAX_QUEUE_BYTES, TAKEOVER_SIZE, Limits
 from .lines import Outgoing
 from .message import Message
 from .protocol import Control, Inbound, Item, PeerClosed, PeerFault, PingReceived
-from .transport import SLICE, SLICED_WAITS, Deadline, TLSCodec, Transport
+from .transport import Deadline, TLSCodec, Transport, acquire_lock, wait_event
 from .wire import Wire, WireSealed
 
 _numbers = count(1)
@@ -67,19 +67,6 @@ class ConnectionLogger(logging.LoggerAdapter[logging.Logger]):
 def new_name() -> str:
     """A name for a connection and its thread, unique in this process."""
     return f"mmdagent-remote-{next(_numbers)}"
-
-
-def wait_event(event: threading.Event, timeout: Optional[float]) -> bool:
-    """``event.wait``, in slices where Ctrl-C would else not get through (python/cpython#80116)."""
-    if not SLICED_WAITS:
-        return event.wait(timeout)
-    deadline = Deadline(timeout)
-    while True:
-        left = deadline.remaining()
-        if event.wait(SLICE if left is None else min(left, SLICE)):
-            return True
-        if left == 0.0:
-            return False
 
 
 class Connection:
@@ -147,7 +134,7 @@ class Connection:
                 item = self._take()
             if item is not None:
                 return item
-            if not _acquire(self._reading, deadline):
+            if not acquire_lock(self._reading, deadline):
                 raise TimeoutError("no line came in time")
             try:
                 item = self._pull(deadline)
@@ -490,7 +477,7 @@ class Connection:
             pass  # It is broken: there is nobody left to wait for.
         # Releases a thread that still blocks in a send, which then lets go of the wire.
         self._transport.abort()
-        _acquire(self._reading, Deadline(1.0))
+        acquire_lock(self._reading, Deadline(1.0))
         # A thread that does not let go within a second is stuck outside of our calls.
         with suppress(TimeoutError):
             self.wire.take_wire(Deadline(1.0))
@@ -541,11 +528,6 @@ class Connection:
             if not self.wire.is_stuck:
                 self._transport.try_send(memoryview(alert))
         self._transport.finish()
-
-
-def _acquire(lock: threading.Lock, deadline: Deadline) -> bool:
-    left = deadline.remaining()
-    return lock.acquire(timeout=-1 if left is None else left)
 
 
 def _weight(item: Item) -> int:

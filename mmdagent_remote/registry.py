@@ -11,7 +11,7 @@ from .handler import Handler
 from .handshake import BadRequest
 from .limits import PROBE_TIME, REFUSED_AT_ONCE
 from .settings import Settings
-from .transport import SLICE, SLICED_WAITS, Deadline
+from .transport import Deadline, sliced
 
 if TYPE_CHECKING:
     from .session import Session
@@ -152,9 +152,7 @@ class Registry:
                 left = deadline.remaining()
                 if left == 0.0:
                     raise TimeoutError(f"no connection came within {timeout} s")
-                if SLICED_WAITS:
-                    left = SLICE if left is None else min(left, SLICE)
-                self._changed.wait(left)
+                self._changed.wait(sliced(left))
 
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from typing import Any, Optional, Union
 
 from .agent import Agent
 from .attendant import Attendant
-from .connection import Connection, wait_event
+from .connection import Connection
 from .errors import ConnectionClosed
 from .handler import Handler
 from .limits import Limits
@@ -32,7 +32,7 @@ from .profile import STRICT, Profile
 from .registry import Registry
 from .session import Session
 from .settings import Factory, Routes, Settings
-from .transport import Deadline
+from .transport import Deadline, wait_event
 
 _log = logging.getLogger("mmdagent_remote.server")
 
@@ -300,7 +300,8 @@ class Server:
         elif not has_tls and self.port == 443:
             _log.warning("no TLS on port 443: MMDAgent-EX uses TLS there")
 
-    def _start_text(self) -> str:
+    def start_text(self) -> str:
+        """What a program says when it begins to listen: the address, and the lines for the .mdf."""
         path = self._settings.routes.first_path
         return start_text(self.url, self._host, self.port, path if path != "/" else "/chat")
 
@@ -425,7 +426,7 @@ def serve(
     server = Server(handler, host, port, **options)
     try:
         server.start()
-        print(server._start_text(), file=sys.stderr, flush=True)
+        print(server.start_text(), file=sys.stderr, flush=True)
         server.serve_forever()
     except KeyboardInterrupt:
         # Before serve_forever() was there to see it.

@@ -12,6 +12,7 @@ import select
 import socket
 import ssl
 import sys
+import threading
 import time
 from typing import Optional
 
@@ -49,6 +50,36 @@ class Deadline:
     def is_over(self) -> bool:
         """Whether the time has come."""
         return self._end is not None and time.monotonic() >= self._end
+
+
+def sliced(left: Optional[float]) -> Optional[float]:
+    """How long to wait at once of the seconds that are left."""
+    if not SLICED_WAITS:
+        return left
+    return SLICE if left is None else min(left, SLICE)
+
+
+def wait_event(event: threading.Event, timeout: Optional[float]) -> bool:
+    """``event.wait``, in slices where Ctrl-C would else not get through (python/cpython#80116)."""
+    deadline = Deadline(timeout)
+    while True:
+        left = deadline.remaining()
+        if event.wait(sliced(left)):
+            return True
+        if left is not None and deadline.is_over:
+            return False
+
+
+def acquire_lock(lock: threading.Lock, deadline: Deadline) -> bool:
+    """Take a lock, in slices likewise; False when the deadline came first."""
+    if lock.acquire(blocking=False):
+        return True
+    while True:
+        left = sliced(deadline.remaining())
+        if lock.acquire(timeout=-1 if left is None else left):
+            return True
+        if deadline.is_over:
+            return False
 
 
 class Transport:
@@ -128,9 +159,7 @@ class Transport:
         left = deadline.remaining()
         if left == 0.0:
             raise TimeoutError("the deadline has passed")
-        if SLICED_WAITS:
-            left = SLICE if left is None else min(left, SLICE)
-        self._ready(left, for_reading=for_reading)
+        self._ready(sliced(left), for_reading=for_reading)
 
     def _ready(self, timeout: Optional[float], *, for_reading: bool) -> bool:
         if self._socket.fileno() < 0:

@@ -25,7 +25,7 @@ from .limits import SEND_SIZE, Limits
 from .lines import EchoMemory, Outgoing, next_payload, size_of
 from .profile import Profile
 from .protocol import ServerProtocol
-from .transport import Deadline, TLSCodec, Transport
+from .transport import Deadline, TLSCodec, Transport, acquire_lock
 
 _NEVER = float("inf")
 
@@ -374,6 +374,5 @@ class Wire:
         return max(self._hold_until, self._last_sent + self._profile.gap)
 
     def _acquire(self, deadline: Deadline) -> None:
-        left = deadline.remaining()
-        if not self._wire.acquire(timeout=-1 if left is None else left):
+        if not acquire_lock(self._wire, deadline):
             raise TimeoutError("another thread's send is still waiting for the peer")
