@@ -38,6 +38,8 @@ _log = logging.getLogger("mmdagent_remote.server")
 
 #: How long an interpreter that exits waits for handlers.
 _ATEXIT_TIMEOUT = 1.0
+#: For threads to end when their sockets were taken from them.
+_GRACE = 0.25
 #: Between two tries to accept when the process is out of descriptors.
 _ACCEPT_PAUSE = 0.1
 
@@ -386,9 +388,12 @@ class _Run:
         for session in sessions:
             if session.connection is not None:
                 threads += list(session.connection.spawned)
-        busy = [thread.name for thread in threads if not _join(thread, deadline)]
+        threads = [thread for thread in threads if not _join(thread, deadline)]
+        # Those that only wait for a peer end now; what is left is in user code.
         for session in self.registry.sessions:
             session.abort()
+        grace = Deadline(_GRACE)
+        busy = [thread.name for thread in threads if not _join(thread, grace)]
         self._attendant.stop(1.0)
         self.stopped.set()
         return busy

@@ -89,11 +89,12 @@ class Transport:
     Only the connection's own thread may call :meth:`close`.
     """
 
-    __slots__ = ("_socket", "_flags", "_woken")
+    __slots__ = ("_socket", "_flags", "_woken", "_aborted")
 
     def __init__(self, sock: socket.socket) -> None:
         self._socket = sock
         self._woken = False
+        self._aborted = False
         self._flags = 0
         if SLICED_WAITS:
             sock.setblocking(False)
@@ -182,10 +183,12 @@ class Transport:
             self._shutdown(socket.SHUT_RD)
 
     def peer_has_finished(self) -> bool:
-        """Whether the peer's FIN has arrived although nothing tells a reader so.
+        """Whether nothing more can come, although no read tells so.
 
         After ``SHUT_RD`` an empty read means nothing; Linux then still knows the TCP state.
         """
+        if self._aborted:
+            return True
         if SLICED_WAITS or not self._woken:
             return False
         try:
@@ -205,7 +208,7 @@ class Transport:
 
     def abort(self) -> None:
         """End both directions, which releases every thread blocked on this socket. Any thread."""
-        self._woken = True
+        self._aborted = self._woken = True
         self._shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
