@@ -483,7 +483,9 @@ class Connection:
             self.wire.take_wire(Deadline(1.0))
         self._transport.close()
         if self.wire.unsent:
-            self.log.warning("%d lines could not be sent before the end", self.wire.unsent)
+            # After the peer's own end it is the peer that does not want them.
+            self.log.log(logging.WARNING if end.ours else logging.INFO,
+                         "%d lines could not be sent before the end", self.wire.unsent)
 
     def _linger(self, end: End, deadline: Deadline) -> None:
         # A close() with unread bytes in the kernel is a reset, which can destroy the Close frame and

@@ -115,7 +115,8 @@ class Registry:
     def handlers(self) -> tuple[Handler, ...]:
         """The open ones, oldest first."""
         with self._lock:
-            handlers = list(self._open.values())
+            # In the order in which they were accepted, not in which their threads got on.
+            handlers = [self._open[each] for each in self._sessions if each in self._open]
         return tuple(handler for handler in handlers if not handler.closed)
 
     def wait_open(self, timeout: Optional[float]) -> Optional[Handler]:
@@ -125,7 +126,8 @@ class Registry:
             TimeoutError: none came in time.
         """
         def oldest() -> Optional[Handler]:
-            return next((each for each in self._open.values() if not each.closed), None)
+            return next((handler for each in self._sessions
+                         if (handler := self._open.get(each)) and not handler.closed), None)
         return self._wait(oldest, timeout)
 
     def take_unaccepted(self, timeout: Optional[float]) -> Optional[Handler]:

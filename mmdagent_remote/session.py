@@ -134,6 +134,8 @@ class Session:
         self._call_attendant = call_attendant
         self._for_accept = for_accept
         self._over = False
+        # The connection is there, or never will be.
+        self._attached = threading.Event()
         self.log = ConnectionLogger(_log, {
             "connection": self.name, "remote_address": "%s:%d" % self._address})
         self._transport = Transport(sock)
@@ -148,6 +150,8 @@ class Session:
 
     def probe(self, timeout: float) -> bool:
         """Look whether the peer is still there. True: it has ended."""
+        # An agent can be gone and back before its first thread has attached the connection.
+        self._attached.wait(timeout)
         connection = self.connection
         return connection.probe(timeout) if connection is not None else self.has_ended
 
@@ -166,6 +170,7 @@ class Session:
             self.log.error("internal error", exc_info=error)
         finally:
             self._over = True
+            self._attached.set()
             self._transport.close()
             self._registry.remove(self)
 
@@ -241,6 +246,7 @@ class Session:
         if not self._for_accept:
             connection.owner = threading.get_ident()
         self.connection = connection
+        self._attached.set()
         handler._attach(connection)
         self.log.info("connected to %s (%s)", request.path, request.profile.name)
         self._registry.opened(self, handler, for_accept=self._for_accept)

@@ -1,0 +1,174 @@
+"""Transport, Deadline and the waits, on socket pairs; also the branch for other systems."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+import unittest
+from unittest import mock
+
+from mmdagent_remote import transport
+from mmdagent_remote.transport import Deadline, Transport, acquire_lock, wait_event
+
+from .support import DEADLINE, TestCase, wait_until
+
+
+def pair() -> tuple[Transport, socket.socket]:
+    """A transport and the other end of its TCP connection."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        other = socket.create_connection(listener.getsockname(), timeout=DEADLINE)
+        sock, _ = listener.accept()
+    return Transport(sock), other
+
+
+class DeadlineTests(unittest.TestCase):
+    """One point in time."""
+
+    def test_never(self) -> None:
+        """A deadline of None never comes."""
+        self.assertIsNone(Deadline(None).remaining())
+        self.assertFalse(Deadline(None).is_over)
+
+    def test_past(self) -> None:
+        """A deadline that has come has 0 seconds left, not less."""
+        for seconds in (0, -5):
+            self.assertEqual(Deadline(seconds).remaining(), 0.0)
+            self.assertTrue(Deadline(seconds).is_over)
+
+    def test_future(self) -> None:
+        """A deadline to come has some time left."""
+        self.assertGreater(Deadline(100).remaining(), 90)
+
+
+class TransportTests(TestCase):
+    """Reading and writing with deadlines."""
+
+    sliced = transport.SLICED_WAITS
+
+    def setUp(self) -> None:
+        patch = mock.patch.object(transport, "SLICED_WAITS", self.sliced)
+        patch.start()
+        self.addCleanup(patch.stop)
+        self.transport, self.other = pair()
+        self.addCleanup(self.other.close)
+        self.addCleanup(self.transport.close)
+
+    def test_recv(self) -> None:
+        """recv returns what came, b"" at the end, TimeoutError at the deadline."""
+        for timeout in (0, 0.02):
+            with self.assertRaises(TimeoutError):
+                self.transport.recv(Deadline(timeout))
+        self.assertIsNone(self.transport.try_recv(10))
+        self.other.sendall(b"abc")
+        self.assertEqual(self.transport.recv(Deadline(None)), b"abc")
+        self.other.sendall(b"d")
+        wait_until(self.transport.is_readable)
+        self.assertEqual(self.transport.try_recv(10), b"d")
+        self.other.shutdown(socket.SHUT_WR)
+        self.assertEqual(self.transport.recv(Deadline(DEADLINE)), b"")
+
+    def test_send(self) -> None:
+        """send waits for room until the deadline, and goes on when there is some."""
+        data = memoryview(bytes(1 << 20))
+        with self.assertRaises(TimeoutError):
+            while True:
+                self.transport.send(data, Deadline(0.05))
+        self.assertEqual(self.transport.try_send(data), 0)
+        self.in_thread(lambda: self.other.recv(1 << 20, socket.MSG_WAITALL))
+        self.assertGreater(self.transport.send(data, Deadline(DEADLINE)), 0)
+
+    def test_wake_reader(self) -> None:
+        """wake_reader releases a blocked recv within a second; what arrives later is still read."""
+        got: list[bytes] = []
+        thread = self.in_thread(lambda: got.append(self.transport.recv(Deadline(None))))
+        self.transport.wake_reader()
+        thread.join(1.0)
+        self.assertEqual(got, [b""])
+        self.other.sendall(b"late")
+        wait_until(lambda: got.append(self.transport.try_recv(10) or b"") or b"late" in got)
+
+    def test_abort(self) -> None:
+        """abort releases a blocked reader and a blocked writer."""
+        ends: list[str] = []
+
+        def read() -> None:
+            try:
+                ends.append(f"read {self.transport.recv(Deadline(None))!r}")
+            except OSError:
+                ends.append("read b''")
+
+        def write() -> None:
+            try:
+                while True:
+                    self.transport.send(memoryview(bytes(1 << 20)), Deadline(None))
+            except OSError:
+                ends.append("write")
+        self.in_thread(write)
+        self.in_thread(read)
+        self.transport.abort()
+        wait_until(lambda: sorted(ends) == ["read b''", "write"])
+        self.transport.abort()
+
+    def test_peer_has_finished(self) -> None:
+        """After wake_reader the peer's FIN is still noticed, where the system can tell."""
+        self.assertFalse(self.transport.peer_has_finished())
+        self.transport.wake_reader()
+        self.assertFalse(self.transport.peer_has_finished())
+        self.other.close()
+        if not self.sliced:
+            wait_until(self.transport.peer_has_finished)
+
+    def test_closed(self) -> None:
+        """A closed transport has no descriptor, and waiting on it is an OSError."""
+        self.transport.close()
+        self.assertEqual(self.transport.fileno(), -1)
+        with self.assertRaises(OSError):
+            self.transport.recv(Deadline(1))
+        with self.assertRaises(OSError):
+            self.transport.is_readable()
+
+
+class SlicedTransportTests(TransportTests):
+    """The same promises on the branch for macOS and Windows."""
+
+    sliced = True
+
+    def test_without_poll(self) -> None:
+        """Where there is no poll(), select() serves."""
+        with mock.patch.object(transport, "select", mock.Mock(
+                spec=["select"], select=__import__("select").select)):
+            with self.assertRaises(TimeoutError):
+                self.transport.recv(Deadline(0.02))
+            self.assertTrue(self.transport.send(memoryview(b"x"), Deadline(1)))
+            self.other.sendall(b"abc")
+            self.assertEqual(self.transport.recv(Deadline(DEADLINE)), b"abc")
+            with self.assertRaises(TimeoutError):
+                while True:
+                    self.transport.send(memoryview(bytes(1 << 20)), Deadline(0.05))
+
+
+class WaitTests(TestCase):
+    """Events and locks, whole and in slices."""
+
+    def test_wait_event(self) -> None:
+        """wait_event is True once the event is set, False at the timeout."""
+        for sliced in (False, True):
+            with mock.patch.object(transport, "SLICED_WAITS", sliced):
+                event = threading.Event()
+                self.assertFalse(wait_event(event, 0))
+                self.assertFalse(wait_event(event, 0.02))
+                self.in_thread(lambda event=event: (time.sleep(0.15), event.set()))
+                self.assertTrue(wait_event(event, None))
+                self.assertTrue(wait_event(event, 0))
+
+    def test_acquire_lock(self) -> None:
+        """acquire_lock is True with the lock, False at the deadline."""
+        for sliced in (False, True):
+            with mock.patch.object(transport, "SLICED_WAITS", sliced):
+                lock = threading.Lock()
+                self.assertTrue(acquire_lock(lock, Deadline(0)))
+                self.assertFalse(acquire_lock(lock, Deadline(0)))
+                self.assertFalse(acquire_lock(lock, Deadline(0.02)))
+                self.in_thread(lambda lock=lock: (time.sleep(0.15), lock.release()))
+                self.assertTrue(acquire_lock(lock, Deadline(None)))
