@@ -41,7 +41,7 @@ class ProfileTest(unittest.TestCase):
         self.assertGreaterEqual(MMDAGENT_EX.first_line_hold, 0.020)
 
     def test_it_does_not_change(self) -> None:
-        """A profile is shared by all connections, so it is frozen."""
+        """All connections use the same profile, so it is frozen."""
         with self.assertRaises(dataclasses.FrozenInstanceError):
             STRICT.gap = 1.0  # type: ignore[misc]
 

@@ -1,0 +1,172 @@
+"""``README.md`` and ``README.ja.md``: their programs run, and their facts are those of the code."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import unittest
+from pathlib import Path
+
+import mmdagent_remote
+from mmdagent_remote import Handler, Server
+from mmdagent_remote.mdf import mdf_lines
+from tests.support import DEADLINE, PROJECT, TestCase
+from tests.test_samples import Client, ProgramCase
+
+ENGLISH = PROJECT / "README.md"
+JAPANESE = PROJECT / "README.ja.md"
+PAGES = [ENGLISH, JAPANESE, *sorted((PROJECT / "docs").glob("*.md")),
+         PROJECT / "CONTRIBUTING.md", PROJECT / "CHANGELOG.md"]
+
+COMMANDS = {
+    "sh": [
+        "python3 -m venv .venv && .venv/bin/python -m pip install . && "
+        ".venv/bin/mmdagent-remote demo",
+        'python3 -m venv .venv && .venv/bin/python -m pip install -e ".[test]" && '
+        ".venv/bin/python -m unittest",
+    ],
+    "powershell": [
+        r"py -3 -m venv .venv; .venv\Scripts\python -m pip install .; "
+        r".venv\Scripts\mmdagent-remote demo",
+        r'py -3 -m venv .venv; .venv\Scripts\python -m pip install -e ".[test]"; '
+        r".venv\Scripts\python -m unittest",
+    ],
+}
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    """The fenced blocks of one language on a page, in order."""
+    text = page.read_text(encoding="utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+
+
+class ProgramsTest(ProgramCase):
+    """Every Python block is a complete program. A new one needs a test here."""
+
+    def setUp(self) -> None:
+        self.directory = Path(tempfile.mkdtemp())
+        self.addCleanup(shutil.rmtree, self.directory)
+
+    def save(self, page: Path, number: int, name: str) -> Path:
+        """A page's program as a file."""
+        path = self.directory / name
+        path.write_text(blocks(page, "python")[number], encoding="utf-8")
+        return path
+
+    def test_all_compile(self) -> None:
+        """There are as many programs as are tested below, and each is Python."""
+        for page, count in ((ENGLISH, 3), (JAPANESE, 1)):
+            found = blocks(page, "python")
+            self.assertEqual(len(found), count, page.name)
+            for number, block in enumerate(found):
+                compile(block, f"{page.name}, program {number}", "exec")
+
+    def test_first_program(self) -> None:
+        """It answers what was recognised, and prints keys."""
+        for page, answer, printed in (
+                (ENGLISH, "You said hello", "Somebody pressed a"),
+                (JAPANESE, "hello、ですね", "a が押されました")):
+            with self.subTest(page.name):
+                program = self.program(self.save(page, 0, "parrot.py"))
+                self.assertEqual(program.port_in_script, 9001)
+                for client in self.clients(program):
+                    client.say("RECOG_EVENT_START", "RECOG_EVENT_STOP|hello", "KEY|a")
+                    self.assertEqual(client.hear(), f"SYNTH_START|0|mei_voice_normal|{answer}")
+                    program.expect(printed)
+                    program.out.clear()
+                self.check_ctrl_c(program)
+
+    def test_embedding(self) -> None:
+        """It waits for a client, sends two lines, and ends."""
+        program = self.program(self.save(ENGLISH, 1, "embedded.py"))
+        self.assertEqual(program.port_in_script, 9001)
+        program.expect(f"Waiting for MMDAgent-EX at ws://localhost:{program.port}/")
+        agent = self.client(Client.mmdagent(program.port))
+        self.assertEqual(agent.hear(), "TIMER_START|t|1")
+        self.assertEqual(agent.hear(), "TEXTAREA_SET|clock|12:00")
+        self.check_clean(program)
+
+    def unittest_of_page(self, parrot: str) -> subprocess.CompletedProcess[str]:
+        """Run the page's test for some parrot.py."""
+        (self.directory / "parrot.py").write_text(parrot, encoding="utf-8")
+        test = self.save(ENGLISH, 2, "test_parrot.py")
+        path = os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH")]))
+        return subprocess.run(
+            [sys.executable, str(test)], cwd=self.directory, env={**os.environ, "PYTHONPATH": path},
+            stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8", timeout=DEADLINE * 3)
+
+    def test_unittest(self) -> None:
+        """The page's test passes for the page's parrot, and fails for another."""
+        parrot = blocks(ENGLISH, "python")[0]
+        good = self.unittest_of_page(parrot)
+        self.assertEqual(good.returncode, 0, good.stderr)
+        self.assertIn("Ran 1 test", good.stderr)
+        bad = self.unittest_of_page(parrot.replace("You said", "I said"))
+        self.assertEqual(bad.returncode, 1, bad.stderr)
+        self.assertIn("I said hello", bad.stderr)
+
+
+class FactsTest(TestCase):
+    """What the pages say is what the code does."""
+
+    def test_the_two_commands(self) -> None:
+        """Both pages have both commands, for both shells, as blocks of their own."""
+        for page in (ENGLISH, JAPANESE):
+            for language, commands in COMMANDS.items():
+                found = [block.rstrip("\n") for block in blocks(page, language)]
+                self.assertEqual([block for block in found if "venv" in block], commands, page.name)
+
+    def test_mdf(self) -> None:
+        """The settings are those that serve() prints."""
+        lines = "".join(f"{line}\n" for line in mdf_lines("localhost", 9001, "/chat"))
+        for page in (ENGLISH, JAPANESE):
+            self.assertIn(f"\n```\n{lines}```\n", page.read_text(encoding="utf-8"))
+
+    def test_options(self) -> None:
+        """The table has every option of Server, with its default, and no other."""
+        text = ENGLISH.read_text(encoding="utf-8")
+        rows = re.findall(r"^\| `(\w+)` \| `(.+?)` \|", text, re.MULTILINE)
+        options = inspect.signature(Server).parameters.values()
+        self.assertEqual(rows, [(each.name, repr(each.default)) for each in options])
+
+    def test_names(self) -> None:
+        """Every public name of Handler and Server stands in a table, and every hook and call exists."""
+        text = ENGLISH.read_text(encoding="utf-8")
+        cells = " ".join(re.findall(r"^\| (.*?) \|", text, re.MULTILINE))
+        names = set(re.findall(r"`(\w+)(?:\(.*?\))?`", cells))
+        for owner in (Handler, Server):
+            public = {name for name in vars(owner) if not name.startswith("_")}
+            self.assertLessEqual(public - {"echoes"}, names, owner.__name__)
+        known = {*dir(Handler), *dir(Server), *dir(mmdagent_remote),
+                 *inspect.signature(Server).parameters}
+        self.assertLessEqual(names, known)
+
+    def test_samples(self) -> None:
+        """Both pages list every sample."""
+        for page in (ENGLISH, JAPANESE):
+            text = page.read_text(encoding="utf-8")
+            for sample in (PROJECT / "samples").glob("*.py"):
+                self.assertIn(f"[samples/{sample.name}](samples/{sample.name})", text, page.name)
+
+    def test_links(self) -> None:
+        """Every link to a file of the project leads to one."""
+        for page in PAGES:
+            for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text(encoding="utf-8")):
+                if "://" not in target:
+                    self.assertTrue((page.parent / target).exists(), f"{target} in {page.name}")
+
+    def test_files_named_in_the_design(self) -> None:
+        """Every module is on the design page, and every module named there exists."""
+        text = (PROJECT / "docs" / "design.md").read_text(encoding="utf-8")
+        modules = {path.name for path in (PROJECT / "mmdagent_remote").glob("[!_]*.py")}
+        self.assertEqual(modules, set(re.findall(r"`([a-z]+\.py)`", text)) & modules)
+        self.assertLessEqual(set(re.findall(r"`([a-z]+\.py)`", text)), modules)
+
+
+if __name__ == "__main__":
+    unittest.main()
