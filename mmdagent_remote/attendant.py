@@ -28,6 +28,8 @@ _SCAN_MOST = 0.25
 #: Pings and stuck sends, or a quarter of the shortest time that a user has set.
 _TICK = 1.0
 _NEVER = float("inf")
+#: Windows' select() takes 512 sockets; connections beyond are looked at in each scan.
+_MOST_WATCHED = 400 if selectors.DefaultSelector is selectors.SelectSelector else 100_000
 
 
 class Attendant:
@@ -114,8 +116,9 @@ class Attendant:
         try:
             events = self._selector.select(max(0.0, until - time.monotonic()))
         except (OSError, ValueError):
-            # A descriptor was closed under select(), where there is no epoll.
+            # A descriptor was closed under select(), where there is no epoll; or there are too many.
             self._forget_ended()
+            time.sleep(_SCAN)
             return
         for key, mask in events:
             if key.fileobj is self._wake_end:
@@ -174,8 +177,8 @@ class Attendant:
             return
         if not before:
             fd = connection.fileno()
-            if fd < 0:
-                return
+            if fd < 0 or len(self._watched) >= _MOST_WATCHED:
+                return  # The next scan comes by anyway.
             self._drop_stale(fd)
             self._selector.register(fd, mask, connection)
         elif not mask:

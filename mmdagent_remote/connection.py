@@ -29,6 +29,7 @@ from typing import Any, NamedTuple, NoReturn, Optional
 
 from .errors import ConnectionClosed
 from .handshake import Request
+from .keepalive import KeepAlive, Verdict
 from .limits import MAX_QUEUE_BYTES, TAKEOVER_SIZE, Limits
 from .lines import Outgoing
 from .message import Message
@@ -103,9 +104,8 @@ class Connection:
         # costs a message nothing, a clock would.
         self._was_read = True
         self._was_alive = True
-        self._silent_since = time.monotonic()
-        self._pings = 0
-        self._seen_progress = (0, self._silent_since)
+        self._keepalive = KeepAlive(limits, time.monotonic())
+        self._seen_progress = (0, time.monotonic())
         self._paused = False
         self.wire = Wire(transport, tls, inbound.protocol, profile, limits, self._state,
                          inbound.echoes, profile.max_frame_remote if is_remote else profile.max_frame,
@@ -412,23 +412,12 @@ class Connection:
         elif self.limits.send_timeout is not None and now - since >= self.limits.send_timeout:
             self.fail(1006, "send timeout")
             return
-        if self._was_alive or self._paused:
-            self._was_alive = False
-            self._silent_since = now
-            self._pings = 0
-        self._keep_alive(now - self._silent_since)
-
-    def _keep_alive(self, silence: float) -> None:
-        interval, timeout = self.limits.ping_interval, self.limits.ping_timeout
-        if interval is None:
-            return
-        # Two pings before the verdict, since one pong can be late or lost in a busy peer.
-        second = interval if timeout is None else timeout / 2
-        if silence >= interval + self._pings * second and (timeout is None or self._pings < 2):
-            self._pings += 1
+        is_alive, self._was_alive = self._was_alive or self._paused, False
+        verdict = self._keepalive.judge(now, is_alive=is_alive)
+        if verdict is Verdict.PING:
             self._guarded(self.wire.ping)
-        elif timeout is not None and silence >= interval + timeout:
-            # Read first, then judge: the pong may be in the kernel, behind a busy handler.
+        elif verdict is Verdict.DEAD:
+            # Read first: the pong may be in the kernel, behind a busy handler.
             if self._transport.is_readable():
                 self.attend()
             elif not self._was_alive:
@@ -480,8 +469,7 @@ class Connection:
         acquire_lock(self._reading, Deadline(1.0))
         # A thread that does not let go within a second is stuck outside of our calls.
         with suppress(TimeoutError):
-            self.wire.take_wire(Deadline(1.0))
-        self._transport.close()
+            self.wire.end(Deadline(1.0))
         if self.wire.unsent:
             # After the peer's own end it is the peer that does not want them.
             self.log.log(logging.WARNING if end.ours else logging.INFO,

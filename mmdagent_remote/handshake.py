@@ -198,11 +198,12 @@ def _split_target(target: bytes) -> tuple[str, dict[str, list[str]]]:
     if target[:1] != b"/":
         # RFC 6455, section 4.2.1: an absolute URI is allowed as well.
         try:
-            target = urlsplit(target)._replace(scheme=b"", netloc=b"").geturl() or b"/"
+            parts = urlsplit(target)
         except ValueError as error:
-            raise BadRequest(400, "The request target is no path.") from error
-        if target[:1] != b"/":
-            target = b"/" + target
+            raise BadRequest(400, "The request target is no URI.") from error
+        if parts.scheme not in (b"http", b"https", b"ws", b"wss") or not parts.netloc:
+            raise BadRequest(400, "The request target is neither a path nor a URI.")
+        target = (parts.path or b"/") + (b"?" + parts.query if parts.query else b"")
     raw_path, _, raw_query = target.partition(b"?")
     path = unquote_to_bytes(raw_path).decode("utf-8", "replace")
     query = raw_query.decode("ascii", "replace")

@@ -162,7 +162,8 @@ def _cut_characters(data: bytes, size: int) -> list[bytes]:
     # A text frame is UTF-8 by itself, so never inside a character: a continuation byte is 10xxxxxx.
     parts = []
     while len(data) > size:
-        end = size
+        # A newline alone would be a frame that begins with one.
+        end = size - (len(data) == size + 1)
         while data[end] & 0xC0 == 0x80:
             end -= 1
         parts.append(data[:end])

@@ -20,9 +20,10 @@ from wsproto import WSConnection
 from wsproto.connection import ConnectionState
 from wsproto.events import (AcceptConnection, BytesMessage, CloseConnection, Event, Ping, Pong,
                             TextMessage)
-from wsproto.extensions import Extension, PerMessageDeflate
+from wsproto.extensions import Extension
 from wsproto.frame_protocol import CloseReason, FrameDecoder, FrameProtocol, Opcode, RsvBits
 
+from .deflate import Deflate
 from .handshake import Request
 from .limits import COMPRESSED_STEP, Limits
 from .lines import EchoMemory, cut_lines
@@ -129,25 +130,23 @@ class ServerProtocol:
 
     def accept(self, request: Request, subprotocol: Optional[str], *, compression: bool) -> bytes:
         """The bytes of the 101 response, which opens the connection."""
-        lenient: list[Extension] = [LenientText()] if self._lenient else []
-        deflate = PerMessageDeflate()
-        if compression:
-            try:
-                data = self._ws.send(AcceptConnection(
-                    subprotocol=subprotocol, extensions=[*lenient, deflate]))
-            except ValueError:
-                # A window size that is no number: the offer is declined, not the client.
-                pass
-            else:
-                if deflate.enabled():
-                    self._step = COMPRESSED_STEP
-                return data
-        return self._ws.send(AcceptConnection(subprotocol=subprotocol, extensions=lenient))
+        extensions: list[Extension] = []
+        if self._lenient:
+            # It would mend compressed bytes; and MMDAgent-EX offers no compression.
+            extensions = [LenientText()]
+        elif compression:
+            extensions = [Deflate()]
+        data = self._ws.send(AcceptConnection(subprotocol=subprotocol, extensions=extensions))
+        if any(isinstance(each, Deflate) and each.enabled() for each in extensions):
+            self._step = COMPRESSED_STEP
+        return data
 
     # What comes in
 
     def receive_data(self, data: bytes) -> None:
         """Take bytes from the peer; :meth:`next_event` then tells what they say."""
+        if self._over:
+            return  # After a fault or a Close nothing more is looked at (RFC 6455, section 7.1.7).
         if not self._step:
             self._unfed.append(data)
             return
@@ -204,8 +203,8 @@ class ServerProtocol:
 
     def _end(self, event: CloseConnection) -> ProtocolEvent:
         code, reason = int(event.code), event.reason or ""
-        # A parse failure is the same event as the peer's Close, but leaves wsproto open.
-        if self._ws.state is ConnectionState.OPEN:
+        # A parse failure is the same event as the peer's Close, but leaves wsproto's state as it was.
+        if self._ws.state in (ConnectionState.OPEN, ConnectionState.LOCAL_CLOSING):
             return self._fault(code, reason)
         self._over = True
         return PeerClosed(code, reason)

@@ -1,26 +1,21 @@
-"""``Server`` and ``serve``: listening, accepting, shutting down.
+"""``Server`` and ``serve``: the options, and what a user calls.
 
-Threads: one per connection (``session.py``), one that accepts, one attendant
-(``attendant.py``). The thread that calls ``serve_forever()`` only waits.
+The threads are in ``run.py``: a server may be started again, and each time it is a new
+:class:`~mmdagent_remote.run.Run`. The thread that calls ``serve_forever()`` only waits.
 """
 
 from __future__ import annotations
 
 import atexit
 import logging
-import selectors
-import socket
 import ssl
 import sys
 import threading
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Optional, Union
 
 from .agent import Agent
-from .attendant import Attendant
-from .connection import Connection
 from .errors import ConnectionClosed
 from .handler import Handler
 from .limits import Limits
@@ -29,8 +24,7 @@ from .listener import listen
 from .mdf import start_text
 from .message import Field, Message, compose
 from .profile import STRICT, Profile
-from .registry import Registry
-from .session import Session
+from .run import Run
 from .settings import Factory, Routes, Settings
 from .transport import Deadline, wait_event
 
@@ -38,10 +32,6 @@ _log = logging.getLogger("mmdagent_remote.server")
 
 #: How long an interpreter that exits waits for handlers.
 _ATEXIT_TIMEOUT = 1.0
-#: For threads to end when their sockets were taken from them.
-_GRACE = 0.25
-#: Between two tries to accept when the process is out of descriptors.
-_ACCEPT_PAUSE = 0.1
 
 
 class Server:
@@ -125,7 +115,7 @@ class Server:
             profile=profile)
         # Orders start() and shutdown(); not held over a join.
         self._lifecycle = threading.Lock()
-        self._run: Optional[_Run] = None
+        self._run: Optional[Run] = None
         self._addresses: tuple[tuple[str, int], ...] = ()
 
     # Life
@@ -142,7 +132,7 @@ class Server:
             listeners = listen(self._host, self._wanted_port)
             self._addresses = tuple(
                 (str(name[0]), int(name[1])) for name in (s.getsockname() for s in listeners))
-            self._run = _Run(self, self._settings, listeners, for_accept=self._accepts)
+            self._run = Run(self, self._settings, listeners, for_accept=self._accepts)
             self._run.start()
         atexit.register(self.shutdown, _ATEXIT_TIMEOUT)
         self._warn_of_tls_and_port()
@@ -289,7 +279,7 @@ class Server:
 
     # Private
 
-    def _running(self) -> _Run:
+    def _running(self) -> Run:
         run = self._run
         if run is None:
             raise RuntimeError("the server is not started: use start() or a with statement")
@@ -306,112 +296,6 @@ class Server:
         """What a program says when it begins to listen: the address, and the lines for the .mdf."""
         path = self._settings.routes.first_path
         return start_text(self.url, self._host, self.port, path if path != "/" else "/chat")
-
-
-class _Run:
-    """The server from one start to its shutdown: listeners, threads, connections."""
-
-    def __init__(self, server: Server, settings: Settings, listeners: list[socket.socket], *,
-                 for_accept: bool) -> None:
-        self.registry = Registry(settings)
-        self.stopped = threading.Event()
-        self._server = server
-        self._settings = settings
-        self._for_accept = for_accept
-        self._listeners = listeners
-        self._attendant = Attendant(lambda: self.registry.connections, settings.limits)
-        self._waker, self._wake_end = socket.socketpair()
-        self._stopping = False
-        self._acceptor = threading.Thread(
-            target=self._accept_all, name="mmdagent-remote-accept", daemon=True)
-
-    def start(self) -> None:
-        self._attendant.start()
-        self._acceptor.start()
-
-    # The accepting thread
-
-    def _accept_all(self) -> None:
-        with selectors.DefaultSelector() as selector:
-            for listener in self._listeners:
-                selector.register(listener, selectors.EVENT_READ)
-            selector.register(self._wake_end, selectors.EVENT_READ)
-            while not self._stopping:
-                for key, _ in selector.select():
-                    if key.fileobj is not self._wake_end and not self._stopping:
-                        self._accept(key.fileobj)
-        for listener in self._listeners:
-            listener.close()
-
-    def _accept(self, listener: Any) -> None:
-        try:
-            sock, address = listener.accept()
-        except (BlockingIOError, ConnectionError):
-            return  # It left before we came.
-        except OSError as error:
-            # Out of descriptors or memory: the listener stays readable, so pause, but go on.
-            _log.error("cannot accept a connection: %s", error)
-            time.sleep(_ACCEPT_PAUSE)
-            return
-        try:
-            session = Session(sock, address, self._server, self._settings, self.registry,
-                              self._attendant.call, for_accept=self._for_accept)
-            if not self.registry.add(session):
-                sock.close()
-                return
-        except OSError:
-            sock.close()  # Reset already.
-            return
-        try:
-            session.thread.start()
-        except RuntimeError as error:
-            _log.error("cannot start a thread for a connection: %s", error)
-            self.registry.remove(session)
-            sock.close()
-
-    # Shutdown, in the thread of whoever calls it
-
-    def stop(self, deadline: Deadline) -> list[str]:
-        self._stopping = True
-        self.registry.stop_accepting()
-        self._waker.send(b"\0")
-        _join(self._acceptor, Deadline(1.0))
-        self._waker.close()
-        self._wake_end.close()
-        # No newcomer from here on.
-        sessions = self.registry.sessions
-        self._close_all([s.connection for s in sessions if s.connection is not None])
-        for session in sessions:
-            if session.connection is None:
-                session.abort()
-        threads = [session.thread for session in sessions]
-        for session in sessions:
-            if session.connection is not None:
-                threads += list(session.connection.spawned)
-        threads = [thread for thread in threads if not _join(thread, deadline)]
-        # Those that only wait for a peer end now; what is left is in user code.
-        for session in self.registry.sessions:
-            session.abort()
-        grace = Deadline(_GRACE)
-        busy = [thread.name for thread in threads if not _join(thread, grace)]
-        self._attendant.stop(1.0)
-        self.stopped.set()
-        return busy
-
-    def _close_all(self, connections: list[Connection]) -> None:
-        """Close them side by side, so that ten slow ones take no longer than one."""
-        closing = [connection for connection in connections if connection.begin_close()]
-        deadline = Deadline(self._settings.limits.close_timeout)
-        while not deadline.is_over:
-            for connection in closing:
-                connection.pump()
-            busy = [each.wire.next_due for each in closing if each.wire.is_busy]
-            if not busy:
-                break
-            pause = min(busy) - time.monotonic()
-            time.sleep(min(max(0.001, pause), 0.012, deadline.remaining() or 0.0))
-        for connection in closing:
-            connection.end_close(1001, "the server is shutting down")
 
 
 def serve(
@@ -446,11 +330,3 @@ def _names(names: Union[str, Iterable[str], None], *, keep_order: bool = False) 
         if not isinstance(name, str):
             raise TypeError(f"a name must be a str, not {name!r}")
     return found if keep_order else frozenset(found)
-
-
-def _join(thread: threading.Thread, deadline: Deadline) -> bool:
-    """Wait for a thread's end, unless it is this one; False when it has not ended."""
-    if thread is threading.current_thread():
-        return True
-    thread.join(deadline.remaining())
-    return not thread.is_alive()

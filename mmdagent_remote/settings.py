@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import ssl
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,8 +13,8 @@ from .profile import Profile
 #: A class, or anything that returns an instance when it is called without arguments.
 Factory = Callable[[], Any]
 
-# Refused with 429, MMDAgent-EX tries chat-1, then chat-1-2, then chat-1-2-3.
-_SUFFIX = re.compile(r"-\d+$")
+# Refused with 429, MMDAgent-EX tries chat-1, then chat-1-2, then chat-1-2-3: so far and no further.
+_MOST_SUFFIXES = 100
 
 
 class Routes:
@@ -38,6 +37,8 @@ class Routes:
             if not handler:
                 raise ValueError("the dict of handlers is empty")
             self._by_path = {normal_path(key): _callable(value) for key, value in handler.items()}
+            if len(self._by_path) < len(handler):
+                raise ValueError(f"two handlers for one path: {list(handler)}")
         elif path is None:
             self._any = _callable(handler)
         else:
@@ -53,11 +54,10 @@ class Routes:
         if self._any is not None:
             return self._any
         found = self._by_path.get(path)
-        while found is None and self._follow_suffixes:
-            shorter = _SUFFIX.sub("", path)
-            if shorter == path:
+        for _ in range(_MOST_SUFFIXES if self._follow_suffixes else 0):
+            path, dash, number = path.rpartition("-")
+            if found is not None or not (dash and number.isdecimal()):
                 break
-            path = shorter
             found = self._by_path.get(path)
         return found
 

@@ -238,19 +238,24 @@ class Wire:
         """How many lines and messages wait, or were dropped by a close."""
         return self._dropped + len(self._waiting)
 
-    def take_wire(self, deadline: Deadline) -> None:
-        """Hold the wire for good, before the descriptor is closed.
+    def end(self, deadline: Deadline) -> None:
+        """Close the transport once nobody sends; afterwards nobody will.
 
         Raises:
             TimeoutError: somebody still sends.
         """
+        self.abandon()
         self._acquire(deadline)
+        try:
+            self._transport.close()
+        finally:
+            self._wire.release()
 
     # With the wire held
 
     def _write(self, deadline: Optional[Deadline]) -> bool:
         """Move bytes to the kernel until nothing is due, waiting only with a deadline."""
-        while True:
+        while not self._abandoned:
             if not self._tail:
                 self._tail = memoryview(self._next_bytes())
                 if not self._tail:
@@ -266,6 +271,7 @@ class Wire:
             # The gap is measured from the end of a send, not from its beginning.
             if self._profile.gap and not self._tail:
                 self._last_sent = time.monotonic()
+        return True
 
     def _next_bytes(self) -> bytes:
         with self._state:

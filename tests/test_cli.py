@@ -18,11 +18,11 @@ from .client import Client, frame, request
 from .support import DATA, DEADLINE, PROJECT, TestCase
 
 
-def run(*arguments: str, module: bool = True, **options: object) -> subprocess.CompletedProcess[str]:
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the command line to its end."""
     return subprocess.run([sys.executable, "-W", "error", "-m", "mmdagent_remote", *arguments],
                           cwd=PROJECT, capture_output=True, text=True, encoding="utf-8",
-                          timeout=60, stdin=subprocess.DEVNULL, **options)
+                          timeout=60, stdin=subprocess.DEVNULL)
 
 
 class Listen:
@@ -30,7 +30,8 @@ class Listen:
 
     def __init__(self, *arguments: str) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-W", "error", "-m", "mmdagent_remote", "listen", "--port", "0", *arguments],
+            [sys.executable, "-W", "error", "-m", "mmdagent_remote", "listen", "--port", "0",
+             *arguments],
             cwd=PROJECT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             text=True, encoding="utf-8", bufsize=1)
         self.start = ""
@@ -62,7 +63,8 @@ class ListenTests(TestCase):
                 client.text("RECOG_EVENT_STOP|\u3053\u3093\u306b\u3061\u306f \x1b[31m\n")
                 self.assertRegex(
                     listen.process.stdout.readline(),
-                    r"^\d\d:\d\d:\d\d\.\d{3} RECOG_EVENT_STOP\|\u3053\u3093\u306b\u3061\u306f \\x1b\[31m\n$")
+                    r"^\d\d:\d\d:\d\d\.\d{3}"
+                    r" RECOG_EVENT_STOP\|\u3053\u3093\u306b\u3061\u306f \\x1b\[31m\n$")
                 listen.process.stdin.write("a||b\n\nMODEL_DELETE|0\n")
                 listen.process.stdin.flush()
                 self.assertEqual(client.lines(1), ["MODEL_DELETE|0"])

@@ -407,7 +407,6 @@ class CloseTest(unittest.TestCase):
         self.assertEqual(fed(protocol, data), ["A", PingReceived(b"p"), PeerClosed(1000, "")])
         self.assertEqual(protocol.close_frame(1000, ""), b"")
 
-    # FAILS: a parse failure is told from a Close by the state OPEN, which our own Close has ended.
     def test_a_fault_after_our_close(self) -> None:
         """Garbage after our Close is a fault; the peer sent no Close that could be told."""
         protocol = protocol_of()
@@ -673,7 +672,6 @@ class CompressionTest(unittest.TestCase):
             events, _ = answered(protocol, pieces)
             self.assertEqual(events, ["hello world " * 20, PingReceived(b"p"), "plain"])
 
-    # FAILS: wsproto's PerMessageDeflate.frame_inbound_complete() forgets at a control frame that
     # the message around it is compressed; its rest is then taken for plain text (1007).
     def test_a_ping_between_compressed_fragments(self) -> None:
         """A ping between the fragments of a compressed message does no harm."""
@@ -698,7 +696,6 @@ class CompressionTest(unittest.TestCase):
                 self.assertEqual(fed(protocol, frame(TEXT, b"A")), ["A"])
                 self.assertEqual(protocol.data_frame(b"A", text=True), b"\x81\x01A")
 
-    # FAILS: wsproto accepts an offer whose parameters it does not know (RFC 7692, section 7.1).
     def test_an_unknown_parameter_is_declined(self) -> None:
         """An offer with a parameter that the RFC does not define must be declined."""
         for offer in (b"permessage-deflate; unknown=1",
@@ -706,7 +703,6 @@ class CompressionTest(unittest.TestCase):
             with self.subTest(offer):
                 self.assertNotIn(b"Extensions", opened(extensions=offer, compression=True)[1])
 
-    # FAILS: a declined offer has already changed wsproto's window, so that the message is lost (1007).
     def test_a_declined_offer_changes_nothing(self) -> None:
         """When the second of two offers is taken, the first leaves no trace."""
         text = (os.urandom(1500).hex() * 2).encode()
@@ -716,7 +712,6 @@ class CompressionTest(unittest.TestCase):
         self.assertIn(b"Extensions: permessage-deflate\r\n", answer)
         self.assertEqual(fed(protocol, frame(TEXT, deflated(text), rsv=4)), [text.decode()])
 
-    # FAILS: LenientText stands before the decompression and mends the compressed bytes.
     def test_compressed_text_from_a_lenient_peer(self) -> None:
         """A forced MMDAGENT_EX profile and compression go together."""
         text = "\u3042\u3044\u3046|ABC" * 3
@@ -763,7 +758,6 @@ class CompressionTest(unittest.TestCase):
                 self.assertEqual(without_reasons(events),
                                  ["a" * size] if size <= 1000 else [PeerFault(1009, "")])
 
-    # FAILS: behind a final block zlib keeps every further byte in `unused_data`, copied at each
     # step: memory without bound, and time that grows with its square; no piece is ever counted.
     def test_data_behind_a_final_block(self) -> None:
         """What follows a final deflate block in a frame without end is not collected for ever."""
@@ -773,7 +767,6 @@ class CompressionTest(unittest.TestCase):
         _, peak = self.bomb_peak(pieces, Limits(max_message_size=1000))
         self.assertLess(peak, 300_000)
 
-    # FAILS: wsproto goes on with a decompressor that has come to its end (1007 at the next message).
     def test_messages_after_a_final_block(self) -> None:
         """A message may end with a final block (RFC 7692, section 7.2.3.4); others follow it."""
         compressor = zlib.compressobj(9, zlib.DEFLATED, -15)

@@ -44,6 +44,6 @@ class ReplayTests(TestCase):
         self.replay(payloads, [payload.decode().rstrip("\n") for payload in payloads])
 
     def test_cut_echo(self) -> None:
-        """The echo of a line that was too long, cut inside a character, is one line; the next is whole."""
+        """An echo that was cut inside a character is one line, and the next line is whole."""
         payload = bytes.fromhex((DATA / "cut-echo.hex").read_text())
         self.replay([payload, b"NEXT|1\n"], [payload.decode("utf-8", "replace"), "NEXT|1"])

@@ -17,7 +17,7 @@ NAME = PACKAGE.name
 LAYERS = [
     {"errors"},
     {"limits", "profile", "message"},
-    {"lines"},
+    {"lines", "deflate", "keepalive"},
     {"handshake"},
     {"protocol"},
     {"settings", "mdf"},
@@ -28,6 +28,7 @@ LAYERS = [
     {"registry", "attendant"},
     {"session"},
     {"agent"},
+    {"run"},
     {"server"},
     {"__init__"},
     {"demo"},
@@ -36,7 +37,8 @@ LAYERS = [
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 
-PURE = {"errors", "message", "limits", "profile", "lines", "handshake", "protocol", "settings", "mdf"}
+PURE = {"errors", "message", "limits", "profile", "lines", "handshake", "protocol", "settings", "mdf",
+        "deflate", "keepalive"}
 IMPURE = {"socket", "select", "selectors", "ssl", "threading", "_thread", "queue", "time", "logging",
           "asyncio", "concurrent", "multiprocessing", "signal", "subprocess"}
 #: For the type of an option only.

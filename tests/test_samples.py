@@ -18,7 +18,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Optional
@@ -127,7 +127,7 @@ class Program:
             [sys.executable, "-u", "-X", "dev", "-X", "utf8", "-c",
              prepare + _DRIVER % transport.SLICED_WAITS, str(script)],
             cwd=PROJECT, env={**os.environ, **(environment or {})}, stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8")
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8", start_new_session=True)
         self._readers = [
             threading.Thread(target=self._read, args=(stream, lines), daemon=True)
             for stream, lines in ((self._process.stdout, self.out), (self._process.stderr, self.err))]
@@ -192,8 +192,13 @@ class Program:
 
     def end(self) -> None:
         """Give everything back, however it stands."""
-        if self.is_running:
-            self._process.kill()
+        if self.is_running or any(reader.is_alive() for reader in self._readers):
+            if os.name == "posix":
+                # With whatever it has started itself, which would keep our pipes open.
+                with suppress(ProcessLookupError):
+                    os.killpg(self._process.pid, signal.SIGKILL)
+            else:
+                self._process.kill()
         self.wait()
         for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
             assert stream is not None

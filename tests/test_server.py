@@ -373,7 +373,7 @@ class RoutingTests(TestCase):
         self.assertIn("WebSocket server", answer)
 
     def test_open_timeout(self) -> None:
-        """open_timeout is in total: a request at a byte now and then is cut, others connect meanwhile."""
+        """open_timeout is in total: a slow request is cut, and others connect meanwhile."""
         server = self.serve(Recorder, open_timeout=0.5)
         with Client(server, open=False) as slow:
             began = time.monotonic()

@@ -186,7 +186,7 @@ class ProtocolTests(TestCase):
     """What a peer may do wrong or at length, on real sockets."""
 
     def test_order_is_strict(self) -> None:
-        """The echo of one message is on the wire before the Close that answers the next frame's fault."""
+        """A message's echo is on the wire before the Close that answers the next frame's fault."""
         server = self.serve(Echo)
         for fault, code in ((frame("x", rsv=2), 1002), (frame("x", 5), 1002),
                             (frame(b"\xff"), 1007), (frame("x", mask=False), 1002)):

@@ -120,7 +120,6 @@ class RoutesTest(unittest.TestCase):
         with self.assertRaises(TypeError):
             routes({None: One})
 
-    # FAILS: the later entry silently wins.
     def test_the_same_path_twice(self) -> None:
         """Two spellings of one path in a dict are a ValueError, not a handler that is never called."""
         with self.assertRaises(ValueError):

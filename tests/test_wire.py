@@ -209,6 +209,7 @@ class MMDAgentTests(TestCase):
         def flood(name: str) -> None:
             while not stop.is_set():
                 handler.send("FLOOD", name)
+                time.sleep(0.001)  # Leave this thread some of the interpreter.
         for name in ("a", "b"):
             self.in_thread(flood, name)
         self.addCleanup(stop.set)
