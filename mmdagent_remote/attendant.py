@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import selectors
 import socket
+import sys
 import threading
 import time
 from collections import deque
@@ -29,7 +30,7 @@ _SCAN_MOST = 0.25
 _TICK = 1.0
 _NEVER = float("inf")
 #: Windows' select() takes 512 sockets; connections beyond are looked at in each scan.
-_MOST_WATCHED = 400 if selectors.DefaultSelector is selectors.SelectSelector else 100_000
+_MOST_WATCHED = 400 if sys.platform == "win32" else 100_000
 
 
 class Attendant:
