@@ -30,6 +30,7 @@ class Registry:
         self._changed = threading.Condition(self._lock)
         self._sessions: dict[Session, None] = {}
         self._open: dict[Session, Handler] = {}
+        self._admitted: set[Session] = set()
         self._paths: dict[str, Session] = {}
         self._unaccepted: deque[Handler] = deque()
         self._accepting = True
@@ -55,12 +56,11 @@ class Registry:
             with self._lock:
                 if not self._accepting:
                     raise BadRequest(503, "The server is shutting down.")
-                others = sum(other.is_admitted for other in self._sessions)
-                if others >= self._settings.limits.max_connections:
+                if len(self._admitted) >= self._settings.limits.max_connections:
                     raise BadRequest(503, "The server has as many connections as it may have.")
                 old = self._paths.get(path) if self._settings.exclusive else None
                 if old is None or old.has_ended:
-                    session.is_admitted = True
+                    self._admitted.add(session)
                     if self._settings.exclusive:
                         self._paths[path] = session
                     return
@@ -86,6 +86,7 @@ class Registry:
         with self._changed:
             self._sessions.pop(session, None)
             self._open.pop(session, None)
+            self._admitted.discard(session)
             for path in [path for path, other in self._paths.items() if other is session]:
                 del self._paths[path]
             self._changed.notify_all()

@@ -126,7 +126,6 @@ class Session:
                  for_accept: bool) -> None:
         self.name = new_name()
         self.connection: Optional[Connection] = None
-        self.is_admitted = False
         self._address = (str(address[0]), int(address[1]))
         self._server = server
         self._settings = settings
@@ -248,7 +247,7 @@ class Session:
         self.connection = connection
         self._attached.set()
         handler._attach(connection)
-        self.log.info("connected to %s (%s)", request.path, request.profile.name)
+        self.log.info("connected to %r (%s)", request.path, request.profile.name)
         self._registry.opened(self, handler, for_accept=self._for_accept)
 
     # The open connection
@@ -270,13 +269,14 @@ class Session:
             connection.teardown()
             end = connection.end
             code, reason = (end.code, end.reason) if end else (1006, "")
-            self.log.info("closed: %d%s", code, f" ({reason})" if reason else "")
+            # What the peer said is quoted: it could else write lines of its own into the log.
+            self.log.info("closed: %d%s", code, f" {reason!r}" if reason else "")
             if not self._for_accept:
                 _call(handler, handler.on_close, code, reason)
 
     def _run_hooks(self, handler: Handler, connection: Connection) -> None:
         _call(handler, handler.on_open)
-        started, code = time.monotonic(), 1000
+        code = 1000
         try:
             handler.handle()
         except ConnectionClosed as error:
@@ -287,7 +287,8 @@ class Session:
             code = 1011
             handler._report(error)
         # A handle() that ends at once would make a peer that reconnects at once a storm.
-        connection.wait_ended(max(0.0, started + SHORTEST_HANDLE - time.monotonic()))
+        connection.wait_ended(max(
+            0.0, connection.opened_at + SHORTEST_HANDLE - time.monotonic()))
         connection.close(code, "")
 
 
