@@ -162,13 +162,17 @@ def _cut_characters(data: bytes, size: int) -> list[bytes]:
     # A text frame is UTF-8 by itself, so never inside a character: a continuation byte is 10xxxxxx.
     parts = []
     while len(data) > size:
-        # A newline alone would be a frame that begins with one.
-        end = size - (len(data) == size + 1)
-        while data[end] & 0xC0 == 0x80:
-            end -= 1
+        # A newline alone would be a frame that begins with one, so it takes a character along.
+        end = _boundary(data, size - (len(data) == size + 1)) or _boundary(data, size) or size
         parts.append(data[:end])
         data = data[end:]
     return [*parts, data]
+
+
+def _boundary(data: bytes, end: int) -> int:
+    while end and data[end] & 0xC0 == 0x80:
+        end -= 1
+    return end
 
 
 class EchoMemory:
