@@ -34,7 +34,8 @@ from .limits import MAX_QUEUE_BYTES, TAKEOVER_SIZE, Limits
 from .lines import Outgoing
 from .message import Message
 from .protocol import Control, Inbound, Item, PeerClosed, PeerFault, PingReceived
-from .transport import Deadline, TLSCodec, Transport, acquire_lock, wait_event
+from .transport import (Deadline, DeadlinePassed, TLSCodec, Transport, acquire_lock,
+                        wait_event)
 from .wire import Wire, WireSealed
 
 _numbers = count(1)
@@ -191,7 +192,7 @@ class Connection:
             if item is None:
                 try:
                     data = self._transport.recv(deadline)
-                except TimeoutError:
+                except DeadlinePassed:
                     raise TimeoutError("no line came in time") from None
                 except OSError as error:
                     data = self._lost(error)
@@ -255,7 +256,7 @@ class Connection:
             self.wire.send(items, Deadline(self.limits.send_timeout))
         except WireSealed:
             self.raise_closed()
-        except TimeoutError:
+        except DeadlinePassed:
             self.fail(1006, "send timeout")
             raise TimeoutError(f"{self.name}: the peer did not read for "
                                f"{self.limits.send_timeout} s; the connection is dead") from None
@@ -468,7 +469,7 @@ class Connection:
         self._transport.abort()
         acquire_lock(self._reading, Deadline(1.0))
         # A thread that does not let go within a second is stuck outside of our calls.
-        with suppress(TimeoutError):
+        with suppress(DeadlinePassed):
             self.wire.end(Deadline(1.0))
         if self.wire.unsent:
             # After the peer's own end it is the peer that does not want them.
@@ -486,7 +487,7 @@ class Connection:
                 return
             try:
                 data = self._transport.recv(deadline)
-            except TimeoutError:
+            except DeadlinePassed:
                 return
             if not data:
                 if not self._transport.woken:

@@ -226,8 +226,13 @@ class Handler:
         label = getattr(function, "__name__", type(function).__name__)
         thread = threading.Thread(target=self._run_spawned, args=(function, *args), daemon=True,
                                   name=f"{connection.name}-{label}")
+        # Before it starts, so that a shutdown() right behind this waits for it.
         connection.spawned.add(thread)
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError:
+            connection.spawned.discard(thread)
+            raise
         return thread
 
     @property

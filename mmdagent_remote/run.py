@@ -149,5 +149,8 @@ def _join(thread: threading.Thread, deadline: Deadline) -> bool:
     """Wait for a thread's end, unless it is this one; False when it has not ended."""
     if thread is threading.current_thread():
         return True
-    thread.join(deadline.remaining())
+    try:
+        thread.join(deadline.remaining())
+    except RuntimeError:
+        return True  # Not started yet: spawn() is just about to. It will find its connection closed.
     return not thread.is_alive()

@@ -30,7 +30,7 @@ from .limits import MAX_DRAIN, SHORTEST_HANDLE
 from .protocol import Inbound, ServerProtocol
 from .registry import Registry
 from .settings import Settings
-from .transport import Deadline, TLSCodec, Transport
+from .transport import Deadline, DeadlinePassed, TLSCodec, Transport
 
 if TYPE_CHECKING:
     from .server import Server
@@ -187,7 +187,7 @@ class Session:
         except HandshakeAbandoned as error:
             # Port scans and health checks do this all day.
             self.log.debug("%s", error)
-        except TimeoutError:
+        except DeadlinePassed:
             self.log.info("no complete request within open_timeout")
         except ssl.SSLError as error:
             self.log.info("TLS: %s", error.reason or error)
@@ -198,7 +198,7 @@ class Session:
     def _refuse(self, opening: Opening, error: BadRequest) -> None:
         try:
             opening.refuse(error)
-        except (OSError, ssl.SSLError, TimeoutError) as lost:
+        except (OSError, ssl.SSLError) as lost:
             self.log.debug("could not be told so: %s", lost)
 
     def _answer(self, opening: Opening) -> Handler:

@@ -30,6 +30,10 @@ _LINUX_TCP_CLOSE_WAIT = 8
 _LINUX_TCP_CLOSE = 7
 
 
+class DeadlinePassed(TimeoutError):
+    """Our deadline, to be told from the kernel's ETIMEDOUT, which is a TimeoutError too. Internal."""
+
+
 class Deadline:
     """A point in time that flows through the steps of one operation.
 
@@ -112,7 +116,7 @@ class Transport:
         """Wait for bytes; ``b""`` is the end.
 
         Raises:
-            TimeoutError: the deadline has passed.
+            DeadlinePassed: what it says.
             OSError: the connection is broken.
         """
         if not SLICED_WAITS and deadline.remaining() is None:
@@ -143,7 +147,7 @@ class Transport:
         """Wait until the kernel takes some bytes, and return how many.
 
         Raises:
-            TimeoutError: the deadline has passed.
+            DeadlinePassed: what it says.
             OSError: the connection is broken.
         """
         while True:
@@ -159,7 +163,7 @@ class Transport:
     def _wait(self, deadline: Deadline, *, for_reading: bool) -> None:
         left = deadline.remaining()
         if left == 0.0:
-            raise TimeoutError("the deadline has passed")
+            raise DeadlinePassed("the deadline has passed")
         self._ready(sliced(left), for_reading=for_reading)
 
     def _ready(self, timeout: Optional[float], *, for_reading: bool) -> bool:

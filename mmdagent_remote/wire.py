@@ -25,7 +25,7 @@ from .limits import SEND_SIZE, Limits
 from .lines import EchoMemory, Outgoing, next_payload, size_of
 from .profile import Profile
 from .protocol import ServerProtocol
-from .transport import Deadline, TLSCodec, Transport, acquire_lock
+from .transport import Deadline, DeadlinePassed, TLSCodec, Transport, acquire_lock
 
 _NEVER = float("inf")
 
@@ -88,7 +88,7 @@ class Wire:
 
         Raises:
             WireSealed: the connection is closing.
-            TimeoutError: the peer did not read in time; part of a frame may be out.
+            DeadlinePassed: the peer did not read in time; part of a frame may be out.
             OSError: the connection is broken.
         """
         if self._profile.gap:
@@ -138,7 +138,7 @@ class Wire:
     def _sleep_gap(self, deadline: Deadline) -> None:
         left, pause = deadline.remaining(), self._due() - time.monotonic()
         if left == 0.0:
-            raise TimeoutError("the send queue is full")
+            raise DeadlinePassed("the send queue is full")
         if pause > 0:
             time.sleep(pause if left is None else min(pause, left))
 
@@ -197,7 +197,7 @@ class Wire:
                     self._write(deadline)
                 finally:
                     self._wire.release()
-        except (TimeoutError, OSError):
+        except OSError:  # Of the peer, or of the deadline.
             return False
         return True
 
@@ -242,7 +242,7 @@ class Wire:
         """Close the transport once nobody sends; afterwards nobody will.
 
         Raises:
-            TimeoutError: somebody still sends.
+            DeadlinePassed: somebody still sends.
         """
         self.abandon()
         self._acquire(deadline)
@@ -381,4 +381,4 @@ class Wire:
 
     def _acquire(self, deadline: Deadline) -> None:
         if not acquire_lock(self._wire, deadline):
-            raise TimeoutError("another thread's send is still waiting for the peer")
+            raise DeadlinePassed("another thread's send is still waiting for the peer")
