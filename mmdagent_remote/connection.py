@@ -467,10 +467,15 @@ class Connection:
             pass  # It is broken: there is nobody left to wait for.
         # Releases a thread that still blocks in a send, which then lets go of the wire.
         self._transport.abort()
-        acquire_lock(self._reading, Deadline(1.0))
         # A thread that does not let go within a second is stuck outside of our calls.
-        with suppress(DeadlinePassed):
-            self.wire.end(Deadline(1.0))
+        has_right = acquire_lock(self._reading, Deadline(1.0))
+        try:
+            with suppress(DeadlinePassed):
+                self.wire.end(Deadline(1.0))
+        finally:
+            # A user's thread may be waiting for it, and then finds the end.
+            if has_right:
+                self._reading.release()
         if self.wire.unsent:
             # After the peer's own end it is the peer that does not want them.
             self.log.log(logging.WARNING if end.ours else logging.INFO,

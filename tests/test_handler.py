@@ -453,6 +453,30 @@ class ReadingTests(TestCase):
             self.assertEqual(ends[0][0], 1001)
             self.assertLess(ends[0][1] - closed, 1.0)
 
+    def test_reading_over_the_end(self) -> None:
+        """A reader that meets the end at any moment of the teardown gets every line, then the end."""
+        server = self.serve()
+        for number in range(40):
+            with Client(server) as client:
+                agent = server.accept(DEADLINE)
+                client.send(frame("a\nb\n") + frame(b"\x03\xe8", CLOSE))
+                if number % 2:
+                    agent.wait_closed(0.1)
+                self.assertEqual(list(agent.lines(DEADLINE)), ["a", "b"])
+
+    def test_sending_over_the_end(self) -> None:
+        """A sender that meets the end at any moment of the teardown is told at once."""
+        server = self.serve()
+        for _ in range(30):
+            with Client(server) as client:
+                agent = server.accept(DEADLINE)
+                client.send(frame(b"\x03\xe8", CLOSE))
+                began = time.monotonic()
+                with self.assertRaises(ConnectionClosed):
+                    while True:
+                        agent.send("A")
+                self.assertLess(time.monotonic() - began, 5.0)
+
     def test_own_close_drops(self) -> None:
         """After our own close, lines that were not delivered are dropped."""
         server = self.serve()
