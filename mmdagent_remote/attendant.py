@@ -176,20 +176,23 @@ class Attendant:
         mask = before | event if wanted else before & ~event
         if mask == before:
             return
-        if not before:
-            fd = connection.fileno()
-            if fd < 0 or len(self._watched) >= _MOST_WATCHED:
-                return  # The next scan comes by anyway.
-            self._drop_stale(fd)
-            self._selector.register(fd, mask, connection)
-        elif not mask:
-            self._selector.unregister(fd)
-        else:
-            self._selector.modify(fd, mask, connection)
+        try:
+            if not before:
+                fd = connection.fileno()
+                if fd < 0 or len(self._watched) >= _MOST_WATCHED:
+                    return  # The next scan comes by anyway.
+                self._drop_stale(fd)
+                self._selector.register(fd, mask, connection)
+            elif mask:
+                self._selector.modify(fd, mask, connection)
+            else:
+                self._selector.unregister(fd)
+        except (OSError, KeyError):
+            mask = 0  # Its own thread has closed the descriptor meanwhile.
         if mask:
             self._watched[connection] = (fd, mask)
         else:
-            del self._watched[connection]
+            self._watched.pop(connection, None)
 
     def _drop_stale(self, fd: int) -> None:
         key = self._selector.get_map().get(fd)
@@ -198,10 +201,9 @@ class Attendant:
             self._selector.unregister(fd)
 
     def _forget_ended(self) -> None:
-        for connection, (fd, _) in list(self._watched.items()):
+        for connection in list(self._watched):
             if connection.end is not None and not connection.wire.is_busy:
-                del self._watched[connection]
-                self._selector.unregister(fd)
+                self._watch(connection, selectors.EVENT_READ | selectors.EVENT_WRITE, False)
 
     def _guard(self, step: Callable[[Connection], None], connection: Connection) -> None:
         try:
