@@ -16,6 +16,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 
 from .connection import Connection
 from .limits import Limits
@@ -210,4 +211,5 @@ class Attendant:
             step(connection)
         except Exception as error:  # It must not die of one connection, whatever the fault is.
             self._pending.pop(connection, None)
-            _log.error("%s: internal error", connection.name, exc_info=error)
+            with suppress(Exception):  # A user's log handler may raise, too.
+                _log.error("%s: internal error", connection.name, exc_info=error)

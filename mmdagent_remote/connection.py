@@ -40,6 +40,9 @@ from .wire import Wire, WireSealed
 
 _numbers = count(1)
 
+#: Steps of 16 KiB that a newcomer on an occupied path reads ahead of its verdict.
+_PROBE_STEPS = 64
+
 #: Ends that are no error for ``lines()``: normal, going away, no code at all.
 _NORMAL_CODES = frozenset({1000, 1001, 1005})
 
@@ -108,6 +111,8 @@ class Connection:
         self._keepalive = KeepAlive(limits, time.monotonic())
         self._seen_progress = (0, time.monotonic())
         self._paused = False
+        # TLS said goodbye; what came before may still have to be told.
+        self._stream_is_over = False
         self.wire = Wire(transport, tls, inbound.protocol, profile, limits, self._state,
                          inbound.echoes, profile.max_frame_remote if is_remote else profile.max_frame,
                          lambda: call_attendant(self))
@@ -131,7 +136,6 @@ class Connection:
         """
         while True:
             with self._state:
-                self._was_read = True
                 item = self._take()
             if item is not None:
                 return item
@@ -163,7 +167,10 @@ class Connection:
     def push(self, text: str) -> None:
         """Cut a text into lines that are read before anything else."""
         with self._state:
-            self._pushed.extend(self._inbound.cut(text))
+            lines, fault = self._inbound.cut(text)
+            self._pushed.extend(lines)
+        if fault is not None:
+            self._obey(fault)
 
     def _take(self) -> Optional[Item]:
         end = self._end
@@ -177,6 +184,8 @@ class Connection:
             if size:
                 self._queue_bytes -= size
                 self._counted -= 1
+            if self._paused:
+                self._is_full()
             return item
         if end is not None:
             self._raise(end)
@@ -189,7 +198,12 @@ class Connection:
                 if self._queue or self._pushed or self._end is not None:
                     return None
                 item = self._inbound.next_item()
-            if item is None:
+            if item is None and self._stream_is_over:
+                self._end_of_stream()
+            elif item is None:
+                # Only this is a sign that the reader is there: who works off lines that wait
+                # in memory would else leave pings and the peer's end unseen for as long.
+                self._was_read = True
                 try:
                     data = self._transport.recv(deadline)
                 except DeadlinePassed:
@@ -221,8 +235,8 @@ class Connection:
             self._finish(1006, f"TLS: {error.reason or error}")
             return
         self.pump()
-        if is_over and not plain:
-            self._end_of_stream()
+        # After the bytes that came with it; next_item() has not told them yet.
+        self._stream_is_over = is_over
 
     def _obey(self, event: Control) -> None:
         if isinstance(event, PingReceived):
@@ -260,16 +274,17 @@ class Connection:
             self.fail(1006, "send timeout")
             raise TimeoutError(f"{self.name}: the peer did not read for "
                                f"{self.limits.send_timeout} s; the connection is dead") from None
-        except OSError as error:
-            self._lost(error)
+        except OSError:
+            # The reader, not the writer, tells the end: it comes behind what was received.
+            self.wire.abandon()
             self.raise_closed()
 
     def post(self, items: list[Outgoing]) -> bool:
         """Queue without waiting for the peer; False when that is not possible."""
         try:
             return self.wire.post(items)
-        except OSError as error:
-            self._lost(error)
+        except OSError:
+            self.wire.abandon()
             return False
 
     # Ending: any thread
@@ -303,6 +318,7 @@ class Connection:
 
     def fail(self, code: int, reason: str) -> None:
         """Give the connection up: the reason first, then whatever blocks on the socket is released."""
+        self.attend()  # What was received until now is not lost.
         self._finish(code, reason)
         self._transport.abort()
 
@@ -338,7 +354,11 @@ class Connection:
 
     def raise_closed(self) -> NoReturn:
         """Raise how it ended."""
-        self._raise(self._end or End(1000, "closing", True, True))
+        if self._end is not None:
+            self._raise(self._end)
+        gone = self.wire.is_abandoned
+        raise ConnectionClosed(1006 if gone else 1000, "the peer is gone" if gone else "closing",
+                               connection=self.name)
 
     def _raise(self, end: End) -> NoReturn:
         raise ConnectionClosed(end.code, end.reason, connection=self.name)
@@ -362,6 +382,9 @@ class Connection:
             return False
         try:
             if not self._drain():
+                return False
+            if self._stream_is_over:
+                self._end_of_stream()
                 return False
             try:
                 data = self._transport.try_recv(TAKEOVER_SIZE)
@@ -426,8 +449,9 @@ class Connection:
 
     def probe(self, timeout: float) -> bool:
         """Look at once whether the peer is still there, and ask it. True: it has ended."""
-        while self.attend() and self._was_alive:
-            self._was_alive = False
+        for _ in range(_PROBE_STEPS):
+            if not (self.attend() and self._transport.is_readable()):
+                break
         if self._end is None:
             self._guarded(self.wire.ping)
             self._ended.wait(timeout)
@@ -488,17 +512,12 @@ class Connection:
         if not end.ours:
             self._say_goodbye()
         while not deadline.is_over:
-            if self._transport.peer_has_finished():
-                return
             try:
-                data = self._transport.recv(deadline)
+                data = self._transport.read_rest(deadline)
             except DeadlinePassed:
                 return
             if not data:
-                if not self._transport.woken:
-                    return
-                time.sleep(0.002)
-                continue
+                return
             if end.ours and not saw_close and self._saw_close(data):
                 saw_close = True
                 self._say_goodbye()

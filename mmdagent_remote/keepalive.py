@@ -25,12 +25,12 @@ class KeepAlive:
         now: on the caller's clock, in seconds.
     """
 
-    __slots__ = ("_interval", "_timeout", "_since", "_pings")
+    __slots__ = ("_interval", "_timeout", "_since", "_asked", "_pings")
 
     def __init__(self, limits: Limits, now: float) -> None:
         self._interval = limits.ping_interval
         self._timeout = limits.ping_timeout
-        self._since = now
+        self._since = self._asked = now
         self._pings = 0
 
     def judge(self, now: float, *, is_alive: bool) -> Verdict:
@@ -44,14 +44,17 @@ class KeepAlive:
             self._pings = 0
         if self._interval is None:
             return Verdict.WAIT
-        silence = now - self._since
-        if self._timeout is None:
-            is_due = silence >= self._interval * (self._pings + 1)
+        if self._pings == 0:
+            is_due = now - self._since >= self._interval
         else:
-            is_due = self._pings < 2 and silence >= self._interval + self._pings * self._timeout / 2
-        if is_due:
-            self._pings += 1
-            return Verdict.PING
-        if self._timeout is not None and silence >= self._interval + self._timeout:
+            # From the ping, not from the silence: after a stall of our own, a suspended laptop
+            # for example, the peer still gets its time to answer.
+            pause = self._interval if self._timeout is None else self._timeout / 2
+            is_due = now - self._asked >= pause
+        if not is_due:
+            return Verdict.WAIT
+        if self._timeout is not None and self._pings == 2:
             return Verdict.DEAD
-        return Verdict.WAIT
+        self._pings += 1
+        self._asked = now
+        return Verdict.PING

@@ -92,3 +92,5 @@ REFUSED_AT_ONCE = 32
 SHORTEST_HANDLE = 1.0
 #: How long a newcomer on an occupied path waits for a sign of life of the old connection.
 PROBE_TIME = 0.2
+#: Connections that ended before accept() took them, kept for their lines.
+MAX_ENDED_UNACCEPTED = 16

@@ -278,7 +278,9 @@ class Inbound:
                 if line is None:
                     self._lines = None
                     continue
-                item = self._line(line)
+                item = self._line(line, check_size=self._check_size)
+                if isinstance(item, PeerFault):
+                    self._lines = None
                 if item is not None:
                     return item
                 continue
@@ -296,18 +298,24 @@ class Inbound:
                 return WholeText(event)
             self._begin(event)
 
-    def cut(self, text: str) -> list[Message]:
-        """The lines of a text that a handler was given whole, echoes marked."""
-        items = [self._line(line) for line in cut_lines(text)]
-        return [item for item in items if isinstance(item, Message)]
+    def cut(self, text: str) -> tuple[list[Message], Optional[PeerFault]]:
+        """The lines of a text that a handler was given whole, echoes marked, up to a fault."""
+        found: list[Message] = []
+        for line in cut_lines(text):
+            item = self._line(line, check_size=True)
+            if isinstance(item, PeerFault):
+                return found, item
+            if item is not None:
+                found.append(item)
+        return found, None
 
     def _begin(self, text: str) -> None:
         self._lines = cut_lines(text)
         self._check_size = len(text) * 4 > self._limits.max_line_size
 
-    def _line(self, line: str) -> Union[Message, PeerFault, None]:
-        if self._check_size and len(line.encode()) > self._limits.max_line_size:
-            self._lines = None
+    def _line(self, line: str, *, check_size: bool) -> Union[Message, PeerFault, None]:
+        # A text of the user's own may hold what has no UTF-8 form.
+        if check_size and len(line.encode("utf-8", "surrogatepass")) > self._limits.max_line_size:
             return PeerFault(1009, f"line of more than {self._limits.max_line_size} bytes")
         is_echo = self.echoes is not None and self.echoes.claim(line)
         if is_echo and not self._keep_echoes:

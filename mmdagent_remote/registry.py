@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Optional
 from .connection import Connection
 from .handler import Handler
 from .handshake import BadRequest
-from .limits import PROBE_TIME, REFUSED_AT_ONCE
+from .limits import MAX_ENDED_UNACCEPTED, PROBE_TIME, REFUSED_AT_ONCE
 from .settings import Settings
 from .transport import Deadline, sliced
 
@@ -75,11 +75,17 @@ class Registry:
         with self._changed:
             self._open[session] = handler
             if for_accept:
-                # One that came and went unseen, leaving nothing to read, is of no use to anybody.
-                self._unaccepted = deque(
-                    other for other in self._unaccepted if _is_of_use(other))
+                self._forget_ended()
                 self._unaccepted.append(handler)
             self._changed.notify_all()
+
+    def _forget_ended(self) -> None:
+        # One that came and went unseen is of use only for its lines; and an agent that
+        # reconnects while nobody accepts must not fill the memory with those.
+        ended = [other for other in self._unaccepted if other.closed]
+        kept = set(map(id, [other for other in ended if _is_of_use(other)][-MAX_ENDED_UNACCEPTED:]))
+        self._unaccepted = deque(
+            other for other in self._unaccepted if not other.closed or id(other) in kept)
 
     def remove(self, session: Session) -> None:
         """A session's thread is about to end."""

@@ -59,6 +59,14 @@ class Run:
         self._attendant.start()
         self._acceptor.start()
 
+    def owns(self, thread: threading.Thread) -> bool:
+        """Whether a thread is one of a connection's, of a hook or of spawn()."""
+        for session in self.registry.sessions:
+            connection = session.connection
+            if thread is session.thread or connection is not None and thread in connection.spawned:
+                return True
+        return False
+
     # The accepting thread
 
     def _accept_all(self) -> None:
@@ -111,9 +119,11 @@ class Run:
         self._wake_end.close()
         # No newcomer from here on.
         sessions = self.registry.sessions
-        self._close_all([s.connection for s in sessions if s.connection is not None])
-        for session in sessions:
-            if session.connection is None:
+        # One look decides: a session that attaches its connection meanwhile is aborted.
+        taken = {session: session.connection for session in sessions}
+        self._close_all([each for each in taken.values() if each is not None])
+        for session, connection in taken.items():
+            if connection is None:
                 session.abort()
         threads = [session.thread for session in sessions]
         for session in sessions:

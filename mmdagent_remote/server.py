@@ -116,6 +116,7 @@ class Server:
         # Orders start() and shutdown(); not held over a join.
         self._lifecycle = threading.Lock()
         self._run: Optional[Run] = None
+        self._last_run: Optional[Run] = None
         self._addresses: tuple[tuple[str, int], ...] = ()
 
     # Life
@@ -169,7 +170,12 @@ class Server:
         deadline = Deadline(timeout)
         with self._lifecycle:
             run, self._run = self._run, None
+            if run is not None:
+                self._last_run = run
         if run is None:
+            # Another thread's shutdown() may still be at it; a start() right behind this needs its port.
+            if self._last_run is not None and not self._last_run.owns(threading.current_thread()):
+                wait_event(self._last_run.stopped, deadline.remaining())
             return []
         atexit.unregister(self.shutdown)
         names = run.stop(deadline)

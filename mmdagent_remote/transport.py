@@ -201,10 +201,22 @@ class Transport:
             return True
         return info[0] in (_LINUX_TCP_CLOSE_WAIT, _LINUX_TCP_CLOSE)
 
-    @property
-    def woken(self) -> bool:
-        """Whether :meth:`wake_reader` was called, so that ``b""`` is no end by itself."""
-        return self._woken
+    def read_rest(self, deadline: Deadline) -> bytes:
+        """:meth:`recv`, after :meth:`wake_reader` too: ``b""`` is the real end.
+
+        Raises:
+            DeadlinePassed: what it says.
+            OSError: the connection is broken.
+        """
+        while self._woken and not self._aborted:
+            data = self.try_recv(RECV_SIZE)
+            # After SHUT_RD an empty read on Linux means nothing; elsewhere nothing was shut.
+            if data or data is not None and (SLICED_WAITS or self.peer_has_finished()):
+                return data
+            if deadline.is_over:
+                raise DeadlinePassed("the deadline has passed")
+            time.sleep(0.002)
+        return b"" if self._aborted else self.recv(deadline)
 
     def finish(self) -> None:
         """Send FIN behind what was sent; reading goes on."""

@@ -110,8 +110,7 @@ class Wire:
                 return False
             self._put_all(items)
         self.pump()
-        if self._waiting or self._tail:
-            self._call_attendant()
+        self._leave_rest()
         return True
 
     def _send_paced(self, items: deque[Outgoing], deadline: Deadline) -> None:
@@ -132,6 +131,10 @@ class Wire:
             finally:
                 self._wire.release()
         self.pump()
+        self._leave_rest()
+
+    def _leave_rest(self) -> None:
+        # What is not due yet, the ping behind a first frame included, is the attendant's.
         if self._waiting or self._ping_at != _NEVER:
             self._call_attendant()
 
@@ -153,6 +156,8 @@ class Wire:
         while self._has_work() and self._wire.acquire(blocking=False):
             try:
                 if not self._write(None):
+                    # The kernel is full: somebody must come back, and most callers will not.
+                    self._call_attendant()
                     return False
             finally:
                 self._wire.release()
@@ -169,8 +174,7 @@ class Wire:
         with self._state:
             self._ping_at = 0.0
         self.pump()
-        if self._ping_at != _NEVER:
-            self._call_attendant()
+        self._leave_rest()
 
     def seal(self) -> None:
         """From now on nothing can be queued. Before a Close frame: nothing may follow it."""
@@ -214,6 +218,11 @@ class Wire:
         """Whether anything waits that can still leave."""
         return not self._abandoned and bool(
             self._waiting or self._tail or self._followers or self._close)
+
+    @property
+    def is_abandoned(self) -> bool:
+        """Whether the peer was found to be gone."""
+        return self._abandoned
 
     @property
     def is_stuck(self) -> bool:
@@ -275,7 +284,7 @@ class Wire:
 
     def _next_bytes(self) -> bytes:
         with self._state:
-            if self._followers:
+            if self._followers and self._protocol.can_send:
                 # The rest of a long line: nothing may come between, and no gap.
                 return self._seal_bytes(self._frame(self._followers.popleft(), True))
             frames = self._control_frames()
@@ -353,6 +362,7 @@ class Wire:
 
     def _drop(self) -> None:
         self._dropped += len(self._waiting)
+        self._followers.clear()
         self._waiting.clear()
         self._waiting_size = 0
 

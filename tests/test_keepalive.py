@@ -22,8 +22,9 @@ class KeepAliveTests(unittest.TestCase):
             "wait", "ping", "wait", "wait", "ping", "wait", "dead"])
 
     def test_never_dead_without_two_pings(self) -> None:
-        """However late it looks, it asks twice before its verdict."""
-        self.assertEqual(self.verdicts(Limits(), {}, 1000, 1001, 1002), ["ping", "ping", "dead"])
+        """However late it looks, it asks twice, and leaves the time to answer, before its verdict."""
+        self.assertEqual(self.verdicts(Limits(), {}, 1000, 1001, 1009.9, 1010, 1019.9, 1020),
+                         ["ping", "wait", "wait", "ping", "wait", "dead"])
 
     def test_any_byte_is_life(self) -> None:
         """A byte starts the time again."""
