@@ -105,6 +105,35 @@ class AwayTests(TestCase):
         handler.release.set()
         wait_until(lambda: len(handler.messages_seen) == 5)
 
+    def test_silence_after_a_pause(self) -> None:
+        """Once the handler has caught up, the ping timeout runs again."""
+        client, handler = self.start_away(max_queue=4, ping_interval=0.2, ping_timeout=0.2)
+        client.text("".join(f"{i}\n" for i in range(50)))
+        connection = handler._connected()
+        wait_until(lambda: connection._paused)
+        handler.release.set()
+        wait_until(lambda: len(handler.messages_seen) == 51)
+        self.assertTrue(handler.done.wait(DEADLINE))
+        self.assertEqual(handler.closes[0][0], 1011)
+
+    def test_working_off_lines_is_away(self) -> None:
+        """While a handler works off lines that came in one message, pings are answered."""
+        class Slow(Recorder):
+            def on_message(self, message: Message) -> None:
+                self.wait_closed(0.02)
+                super().on_message(message)
+
+        server = self.serve(Slow)
+        with Client(server) as client:
+            handler = server.wait_connected(DEADLINE)
+            client.text("".join(f"{i}\n" for i in range(100)))
+            wait_until(lambda: handler.messages_seen)
+            client.send(frame(b"now", PING))
+            self.assertEqual(client.frame()[1:3], (PONG, b"now"))
+            self.assertLess(len(handler.messages_seen), 90)
+        self.assertTrue(handler.done.wait(DEADLINE))
+        self.assertEqual(handler.messages_seen, [str(i) for i in range(100)])
+
     def test_fault_is_answered(self) -> None:
         """While a hook is busy, a protocol error is answered with its code."""
         client, handler = self.start_away()

@@ -215,6 +215,38 @@ class HookTests(TestCase):
         wait_until(lambda: order and order[-1].startswith("close"))
         self.assertEqual(order, [*map(str, range(100)), "close 1000 bye"])
 
+    def test_lines_behind_a_failed_send(self) -> None:
+        """A send that fails since the peer has left takes no line away that came before."""
+        class Answering(Recorder):
+            def on_message(self, message: Message) -> None:
+                super().on_message(message)
+                time.sleep(0.001)
+                self.send("ANSWER")
+
+        server = self.serve(Answering)
+        for mmdagent in (False, True):
+            with Client(server, mmdagent=mmdagent) as client:
+                client.send(b"".join(frame(f"{i}\n") for i in range(300)))
+                wait_until(lambda: server.connections)
+                handler = server.connections[0]
+            self.assertTrue(handler.done.wait(DEADLINE))
+            self.assertEqual(handler.messages_seen, [str(i) for i in range(300)])
+            self.assertEqual(handler.closes[0][0], 1006)
+
+    def test_own_text_hook_and_a_long_line(self) -> None:
+        """max_line_size holds for a handler with its own on_text, too; lines before it arrive."""
+        class Whole(Recorder):
+            def on_text(self, text: str) -> None:
+                super().on_text(text)
+
+        server = self.serve(Whole, max_line_size=100)
+        with Client(server) as client:
+            handler = server.wait_connected(DEADLINE)
+            client.text("a\n" + "x" * 101 + "\nb\n")
+            self.assertEqual(client.close_code(), 1009)
+        self.assertTrue(handler.done.wait(DEADLINE))
+        self.assertEqual(handler.messages_seen, ["a"])
+
     def test_lost_connection(self) -> None:
         """A connection that ends without a Close frame reaches on_close as 1006."""
         server = self.serve(Recorder)

@@ -492,6 +492,22 @@ class AcceptTests(TestCase):
             second.text("second")
             self.assertEqual(server.accept(DEADLINE).read_line(DEADLINE), "second")
 
+    def test_many_that_left(self) -> None:
+        """Of connections that nobody accepts before they leave only a few are kept."""
+        server = self.serve()
+        for number in range(40):
+            with Client(server) as client:
+                client.text(f"{number}\n")
+                client.send(frame(b"\x03\xe8", CLOSE))
+                client.close_code()
+        wait_until(lambda: not server.connections)
+        with Client(server) as last:
+            last.text("last\n")
+            lines = []
+            while "last" not in lines:
+                lines.append(server.accept(DEADLINE).read_line(DEADLINE))
+        self.assertEqual(lines, [*map(str, range(24, 40)), "last"])
+
     def test_shutdown_ends_accept(self) -> None:
         """A blocked accept ends with ConnectionClosed when the server is shut down."""
         server, ends = self.serve(), []

@@ -7,6 +7,7 @@ import random
 import socket
 import ssl
 import time
+from collections.abc import Callable
 
 from mmdagent_remote import ConnectionClosed, Handler, Message
 
@@ -152,6 +153,31 @@ class TLSTests(TestCase):
         for name in range(4):
             self.assertEqual([line for line in lines if line.startswith(f"W|{name}|")],
                              [f"W|{name}|{i}" for i in range(100)])
+
+    def test_goodbye_with_the_last_data(self) -> None:
+        """A close_notify in one segment with the last line ends the connection behind that line."""
+        server = self.serve(Recorder, ssl_context=server_context())
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        tls = client_context().wrap_bio(incoming, outgoing, server_hostname="localhost")
+        with Client(server, open=False) as client:
+            def exchange(step: Callable[[], object]) -> object:
+                while True:
+                    try:
+                        return step()
+                    except ssl.SSLWantReadError:
+                        client.send(outgoing.read())
+                        incoming.write(client.sock.recv(65536))
+            exchange(tls.do_handshake)
+            tls.write(request())
+            client.send(outgoing.read())
+            self.assertIn(b"101", exchange(lambda: tls.read(4096)))
+            handler = server.wait_connected(DEADLINE)
+            tls.write(frame("last\n"))
+            with self.assertRaises(ssl.SSLWantReadError):
+                tls.unwrap()
+            client.send(outgoing.read())
+            self.assertTrue(handler.done.wait(DEADLINE))
+        self.assertEqual((handler.messages_seen, handler.closes), (["last"], [(1006, "")]))
 
     def test_plain_client_on_a_tls_port(self) -> None:
         """A plain request to a TLS port is a quiet end and one line in the log."""

@@ -36,6 +36,12 @@ class MMDAgentTests(TestCase):
         self.assertEqual(second.opcode, PING)
         self.assertGreater(len(second.payload), 0)
 
+    def test_first_broadcast(self) -> None:
+        """A first line that broadcast sends is followed by the ping as well."""
+        client, handler = self.connect()
+        handler.server.broadcast("FIRST")
+        self.assertEqual([client.frame().opcode, client.frame().opcode], [TEXT, PING])
+
     def test_hundred_lines_from_on_open(self) -> None:
         """A hundred lines sent in on_open arrive, in order."""
         class Eager(Recorder):
