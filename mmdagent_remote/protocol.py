@@ -190,7 +190,8 @@ class ServerProtocol:
         pieces += data.encode() if isinstance(data, str) else data
         if len(pieces) > limits.max_message_size:
             return self._fault(1009, f"message of more than {limits.max_message_size} bytes")
-        if event.frame_finished:
+        # An empty last fragment only marks the end; some senders always send one.
+        if event.frame_finished and (data or not event.message_finished):
             self._fragments += 1
             if self._fragments > limits.max_fragments:
                 return self._fault(1009, f"message of more than {limits.max_fragments} fragments")

@@ -508,8 +508,8 @@ class BoundsTest(unittest.TestCase):
         self.assertEqual(fed(protocol, frame(CONTINUATION, b"x") + frame(TEXT, b"A")), [])
 
     def test_fragments(self) -> None:
-        """A message of 4 or 5 fragments is told, one of 6 is a fault with 1009, empty ones too."""
-        for count in (4, 5, 6):
+        """A message of 4 or 5 fragments is told, one of 6 is 1009; an empty last one is not counted."""
+        for count in (4, 5, 6, 7):
             for payload in (b"x", b""):
                 data = frame(TEXT, payload, fin=False)
                 data += frame(CONTINUATION, payload, fin=False) * (count - 2)
@@ -517,7 +517,7 @@ class BoundsTest(unittest.TestCase):
                 for pieces in ([data * 2], [bytes([byte]) for byte in data * 2]):
                     with self.subTest(count, payload=payload):
                         events, _ = answered(protocol_of(max_fragments=5), pieces)
-                        if count <= 5:
+                        if count - (not payload) <= 5:
                             self.assertEqual(events, [payload.decode() * count] * 2)
                         else:
                             self.assertEqual(without_reasons(events), [PeerFault(1009, "")])
@@ -527,7 +527,8 @@ class BoundsTest(unittest.TestCase):
         data = frame(BINARY, b"x" * 30)
         events, _ = answered(protocol_of(max_fragments=1), [bytes([byte]) for byte in data * 3])
         self.assertEqual(events, [b"x" * 30] * 3)
-        (event,) = fed(protocol_of(max_fragments=1), frame(TEXT, b"x", fin=False) + frame(CONTINUATION))
+        (event,) = fed(protocol_of(max_fragments=1), frame(TEXT, b"x", fin=False)
+                        + frame(CONTINUATION, b"x"))
         self.assertEqual(event.code, 1009)
 
     def test_endless_fragments(self) -> None:

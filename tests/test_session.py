@@ -253,7 +253,9 @@ class ProtocolTests(TestCase):
         with Client(server) as client:
             client.send(frame("x" * 1000 + "\n" + "y" * 999))
             client.send(frame("z", fin=False) + frame("z", 0, fin=False) * 3 + frame("z", 0))
-            self.assertEqual(client.lines(3), ["x" * 1000, "y" * 999, "z" * 5])
+            # An empty last fragment only marks the end.
+            client.send(frame("z", fin=False) + frame("z", 0, fin=False) * 4 + frame("", 0))
+            self.assertEqual(client.lines(4), ["x" * 1000, "y" * 999, "z" * 5, "z" * 5])
 
     def test_binary_that_is_no_text(self) -> None:
         """Binary that is no UTF-8 gets 1003 from a handler that knows only text."""
