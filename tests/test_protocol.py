@@ -527,8 +527,8 @@ class BoundsTest(unittest.TestCase):
         data = frame(BINARY, b"x" * 30)
         events, _ = answered(protocol_of(max_fragments=1), [bytes([byte]) for byte in data * 3])
         self.assertEqual(events, [b"x" * 30] * 3)
-        (event,) = fed(protocol_of(max_fragments=1), frame(TEXT, b"x", fin=False)
-                        + frame(CONTINUATION, b"x"))
+        two = frame(TEXT, b"x", fin=False) + frame(CONTINUATION, b"x")
+        (event,) = fed(protocol_of(max_fragments=1), two)
         self.assertEqual(event.code, 1009)
 
     def test_endless_fragments(self) -> None:
