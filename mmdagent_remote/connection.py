@@ -104,6 +104,7 @@ class Connection:
         self._end: Optional[End] = None
         self._ended = threading.Event()
         self._closing: Optional[Deadline] = None
+        self._own_close: Optional[tuple[int, str]] = None
         # Set by every read and every byte, looked at and cleared by the attendant: an attribute
         # costs a message nothing, a clock would.
         self._was_read = True
@@ -291,19 +292,20 @@ class Connection:
 
     def close(self, code: int, reason: str) -> None:
         """Flush, send a Close frame, wake the reader. The connection's thread closes the socket."""
-        if not self.begin_close():
+        if not self.begin_close(code, reason):
             return
         deadline = self._closing or Deadline(self.limits.close_timeout)
         self._guarded(lambda: self.wire.close(code, reason, drop=False))
         self.wire.flush(deadline)
         self.end_close(code, reason)
 
-    def begin_close(self) -> bool:
+    def begin_close(self, code: int, reason: str) -> bool:
         """Take no more lines; the time to close runs. False when somebody else closes already."""
         with self._state:
             if self._closing is not None or self._end is not None:
                 return False
             self._closing = Deadline(self.limits.close_timeout)
+            self._own_close = (code, reason)
         self.wire.seal()
         return True
 
@@ -323,15 +325,20 @@ class Connection:
         self._transport.abort()
 
     def _finish(self, code: int, reason: str, *, ours: bool = False, fault: bool = False) -> None:
-        by_peer = not (ours or fault)
-        normal = code in _NORMAL_CODES or by_peer and self.profile.ends_without_close
+        is_lost = code == 1006
         with self._state:
             if self._end is not None:
                 return
+            if self._own_close is not None:
+                # The peer can answer our Close, and be gone, before we come to say that it was ours.
+                code, reason = self._own_close
+                ours = True
+            by_peer = not (ours or fault)
+            normal = code in _NORMAL_CODES or by_peer and self.profile.ends_without_close
             self._end = End(code, reason, ours, normal)
             if self._closing is None:
                 self._closing = Deadline(self.limits.close_timeout)
-        if code == 1006:
+        if is_lost:
             self.wire.abandon()
         self.wire.seal()
         self._ended.set()

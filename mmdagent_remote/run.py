@@ -141,7 +141,8 @@ class Run:
 
     def _close_all(self, connections: list[Connection]) -> None:
         """Close them side by side, so that ten slow ones take no longer than one."""
-        closing = [connection for connection in connections if connection.begin_close()]
+        code, reason = 1001, "the server is shutting down"
+        closing = [each for each in connections if each.begin_close(code, reason)]
         deadline = Deadline(self._settings.limits.close_timeout)
         while not deadline.is_over:
             for connection in closing:
@@ -152,7 +153,7 @@ class Run:
             pause = min(busy) - time.monotonic()
             time.sleep(min(max(0.001, pause), 0.012, deadline.remaining() or 0.0))
         for connection in closing:
-            connection.end_close(1001, "the server is shutting down")
+            connection.end_close(code, reason)
 
 
 def _join(thread: threading.Thread, deadline: Deadline) -> bool:

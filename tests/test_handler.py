@@ -341,6 +341,24 @@ class HandleTests(TestCase):
             self.assertEqual(client.close_code(), 1000)
             self.assertGreaterEqual(time.monotonic() - client.opened_at, 0.9)
 
+    def test_own_close_keeps_its_code(self) -> None:
+        """However fast the peer is gone on our Close, on_close gets our code, exactly once."""
+        closes: list[tuple[int, str]] = []
+
+        class Noting(Handler):
+            def on_open(self) -> None:
+                self.spawn(self.close, 4000, "ours")
+
+            def on_close(self, code: int, reason: str) -> None:
+                closes.append((code, reason))
+
+        server = self.serve(Noting)
+        for _ in range(50):
+            with Client(server) as client:
+                client.close_code()
+        wait_until(lambda: len(closes) == 50)
+        self.assertEqual(set(closes), {(4000, "ours")})
+
     def test_raise_closes(self) -> None:
         """When handle() raises, on_error is told and the connection closes with 1011."""
         class Failing(Recorder):
