@@ -506,7 +506,9 @@ class AcceptTests(TestCase):
             lines = []
             while "last" not in lines:
                 lines.append(server.accept(DEADLINE).read_line(DEADLINE))
-        self.assertEqual(lines, [*map(str, range(24, 40)), "last"])
+        # The oldest went when a newcomer opened; whether "last" was one by then is a race.
+        self.assertIn(len(lines), (17, 18))
+        self.assertEqual(lines, [*map(str, range(41 - len(lines), 40)), "last"])
 
     def test_shutdown_ends_accept(self) -> None:
         """A blocked accept ends with ConnectionClosed when the server is shut down."""
