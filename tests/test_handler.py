@@ -75,6 +75,21 @@ class HookTests(TestCase):
             self.assertEqual(client.lines(1), ["MINE|3"])
         self.assertIn("on_open", found[0])
 
+    def test_before_and_after(self) -> None:
+        """Before a connection is attached its attributes are a clear RuntimeError; repr always works."""
+        handler = Handler()
+        for name in ("path", "query", "headers", "server", "is_mmdagent", "closed"):
+            with self.subTest(name), self.assertRaises(RuntimeError):
+                getattr(handler, name)
+        self.assertEqual(repr(handler), "<Handler, not connected>")
+        server = self.serve()
+        with Client(server, "/chat"):
+            agent = server.accept(DEADLINE)
+            self.assertIs(agent.server, server)
+            self.assertRegex(repr(agent), r"^<Agent mmdagent-remote-\d+ /chat open>$")
+            agent.close()
+            self.assertRegex(repr(agent), "closed>$")
+
     def test_request_attributes(self) -> None:
         """path, query, headers and remote_address are there in on_request already."""
         seen = []
