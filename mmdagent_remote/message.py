@@ -73,7 +73,7 @@ class Message(str):
     @property
     def args(self) -> tuple[str, ...]:
         """The fields behind the type, none of them converted."""
-        return tuple(self.split("|")[1:])
+        return parse(self)[1]
 
     def __repr__(self) -> str:
         return f"Message({str.__repr__(self)})"

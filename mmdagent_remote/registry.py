@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Optional
 
 from .connection import Connection
@@ -82,10 +83,16 @@ class Registry:
     def _forget_ended(self) -> None:
         # One that came and went unseen is of use only for its lines; and an agent that
         # reconnects while nobody accepts must not fill the memory with those.
-        ended = [other for other in self._unaccepted if other.closed]
-        kept = set(map(id, [other for other in ended if _is_of_use(other)][-MAX_ENDED_UNACCEPTED:]))
-        self._unaccepted = deque(
-            other for other in self._unaccepted if not other.closed or id(other) in kept)
+        kept: deque[Handler] = deque()
+        places = MAX_ENDED_UNACCEPTED
+        for handler in reversed(self._unaccepted):
+            # Asked once for each: one that ends meanwhile still has its lines.
+            if handler.closed:
+                if not places or not _is_of_use(handler):
+                    continue
+                places -= 1
+            kept.appendleft(handler)
+        self._unaccepted = kept
 
     def remove(self, session: Session) -> None:
         """A session's thread is about to end."""
@@ -122,9 +129,7 @@ class Registry:
     def handlers(self) -> tuple[Handler, ...]:
         """The open ones, oldest first."""
         with self._lock:
-            # In the order in which they were accepted, not in which their threads got on.
-            handlers = [self._open[each] for each in self._sessions if each in self._open]
-        return tuple(handler for handler in handlers if not handler.closed)
+            return tuple(self._in_order())
 
     def wait_open(self, timeout: Optional[float]) -> Optional[Handler]:
         """Wait for an open handler, the oldest; None: the server was shut down.
@@ -132,10 +137,14 @@ class Registry:
         Raises:
             TimeoutError: none came in time.
         """
-        def oldest() -> Optional[Handler]:
-            return next((handler for each in self._sessions
-                         if (handler := self._open.get(each)) and not handler.closed), None)
-        return self._wait(oldest, timeout)
+        return self._wait(lambda: next(self._in_order(), None), timeout)
+
+    def _in_order(self) -> Iterator[Handler]:
+        # With the lock. In the order in which they were accepted, not in which their threads got on.
+        for session in self._sessions:
+            handler = self._open.get(session)
+            if handler is not None and not handler.closed:
+                yield handler
 
     def take_unaccepted(self, timeout: Optional[float]) -> Optional[Handler]:
         """Take a connection for ``accept()``; None: the server was shut down.

@@ -29,19 +29,23 @@ class Frame(NamedTuple):
     time: float
 
 
+def frame_head(opcode: int, size: int, *, fin: bool, rsv: int, mask: bool) -> bytes:
+    """The first bytes of a frame, up to its masking key."""
+    head = bytes([fin << 7 | rsv << 4 | opcode])
+    bit = mask << 7
+    if size < 126:
+        return head + bytes([bit | size])
+    if size < 65536:
+        return head + bytes([bit | 126]) + struct.pack("!H", size)
+    return head + bytes([bit | 127]) + struct.pack("!Q", size)
+
+
 def frame(payload: bytes | str, opcode: int = TEXT, *, fin: bool = True, rsv: int = 0,
           mask: bool = True) -> bytes:
     """The bytes of a frame."""
     if isinstance(payload, str):
         payload = payload.encode()
-    head = bytes([fin << 7 | rsv << 4 | opcode])
-    size, bit = len(payload), mask << 7
-    if size < 126:
-        head += bytes([bit | size])
-    elif size < 65536:
-        head += bytes([bit | 126]) + struct.pack("!H", size)
-    else:
-        head += bytes([bit | 127]) + struct.pack("!Q", size)
+    head = frame_head(opcode, len(payload), fin=fin, rsv=rsv, mask=mask)
     if not mask:
         return head + payload
     key = os.urandom(4)

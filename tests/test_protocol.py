@@ -30,6 +30,8 @@ from mmdagent_remote.profile import MMDAGENT_EX, STRICT, Profile
 from mmdagent_remote.protocol import (Inbound, LenientText, PeerClosed, PeerFault, PingReceived,
                                       ServerProtocol, WholeText)
 
+from .client import frame_head
+
 DATA = Path(__file__).parent / "data"
 HEAD = (b"GET /chat HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: nLQTUQM3yFumh2d27HB3Kg==\r\n")
@@ -42,14 +44,7 @@ def frame(opcode: int, payload: bytes = b"", *, fin: bool = True, rsv: int = 0,
           mask: Optional[bytes] = MASK, size: Optional[int] = None) -> bytes:
     """A frame by hand; `size` is a false length."""
     size = len(payload) if size is None else size
-    bit = 0x80 if mask else 0
-    head = bytes([(0x80 if fin else 0) | rsv << 4 | opcode])
-    if size < 126:
-        head += bytes([bit | size])
-    elif size < 65536:
-        head += bytes([bit | 126]) + struct.pack("!H", size)
-    else:
-        head += bytes([bit | 127]) + struct.pack("!Q", size)
+    head = frame_head(opcode, size, fin=fin, rsv=rsv, mask=bool(mask))
     if mask:
         repeated = (mask * (len(payload) // 4 + 1))[:len(payload)]
         number = int.from_bytes(payload, "big") ^ int.from_bytes(repeated, "big")
