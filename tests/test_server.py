@@ -500,7 +500,8 @@ class AcceptTests(TestCase):
                 client.text(f"{number}\n")
                 client.send(frame(b"\x03\xe8", CLOSE))
                 client.close_code()
-        wait_until(lambda: not server.connections)
+            # The Close is on the wire before the end is known: wire first, then the news.
+            wait_until(lambda: not server.connections)
         with Client(server) as last:
             last.text("last\n")
             lines = []
