@@ -79,13 +79,14 @@ class Connection:
 
     Args:
         inbound: the pure side, which makes lines from bytes.
+        response: the 101 for the peer, which is sent by :meth:`open`.
         leftover: bytes that came right behind the request.
         call_attendant: asks the attendant to see to this connection soon.
     """
 
     def __init__(self, name: str, transport: Transport, tls: Optional[TLSCodec], request: Request,
                  inbound: Inbound, limits: Limits, log: ConnectionLogger, *, is_remote: bool,
-                 leftover: bytes, call_attendant: Callable[[Connection], None]) -> None:
+                 response: bytes, leftover: bytes, call_attendant: Callable[[Connection], None]) -> None:
         profile = request.profile
         self.name = name
         self.log = log
@@ -114,9 +115,12 @@ class Connection:
         self._paused = False
         # TLS said goodbye; what came before may still have to be told.
         self._stream_is_over = False
+        self._peer_closed = False
+        #: Seconds that the peer has to answer a Close of ours, at most close_timeout.
+        self.linger = limits.close_timeout
         self.wire = Wire(transport, tls, inbound.protocol, profile, limits, self._state,
                          inbound.echoes, profile.max_frame_remote if is_remote else profile.max_frame,
-                         lambda: call_attendant(self))
+                         response, lambda: call_attendant(self))
         # The connection's thread; None where the reading thread is the user's (after accept()).
         self.owner: Optional[int] = None
         self._user_reads = threading.Lock()
@@ -125,6 +129,15 @@ class Connection:
         self.opened_at = time.monotonic()
         if leftover:
             inbound.protocol.receive_data(leftover)
+
+    def open(self, deadline: Deadline) -> None:
+        """Send the 101. A peer that is gone by now is found at the first read."""
+        try:
+            self.wire.open(deadline)
+        except DeadlinePassed:
+            self.fail(1006, "the peer did not take its 101")
+        except OSError:
+            self.wire.abandon()
 
     # Reading: the connection's own thread, or the user's after accept()
 
@@ -243,6 +256,8 @@ class Connection:
         if isinstance(event, PingReceived):
             self._guarded(lambda: self.wire.pong(event.payload))
         elif isinstance(event, PeerClosed):
+            # Before the answer: a client that has it may look at once whether it is still listed.
+            self._peer_closed = True
             # The answer first, then the news: whoever wakes may end the process.
             self._guarded(lambda: self.wire.close(event.code, event.reason, drop=True))
             self._finish(event.code, event.reason)
@@ -318,6 +333,19 @@ class Connection:
         if self._reading.locked():
             self._transport.wake_reader()
 
+    def forsake(self, timeout: float) -> bool:
+        """Say nothing more, not even a Close, but read on for so many seconds.
+
+        The caller ends it before, with :meth:`end_close`, or the attendant does then. False
+        when it has ended, or somebody closes it already.
+        """
+        with self._state:
+            if self._closing is not None or self._end is not None:
+                return False
+            self._closing = Deadline(timeout)
+        self.wire.abandon()
+        return True
+
     def fail(self, code: int, reason: str) -> None:
         """Give the connection up: the reason first, then whatever blocks on the socket is released."""
         self.attend()  # What was received until now is not lost.
@@ -349,6 +377,11 @@ class Connection:
     def end(self) -> Optional[End]:
         """How it ended, or None."""
         return self._end
+
+    @property
+    def is_open(self) -> bool:
+        """Whether neither side has begun to end it."""
+        return not (self._peer_closed or self._closing is not None or self._end is not None)
 
     @property
     def has_unread(self) -> bool:
@@ -493,7 +526,7 @@ class Connection:
         end = self._end or End(1006, "", False, False)
         try:
             if end.code != 1006 and self.wire.flush(deadline):
-                self._linger(end, deadline)
+                self._linger(end, Deadline(min(deadline.remaining() or 0.0, self.linger)))
         except OSError:
             pass  # It is broken: there is nobody left to wait for.
         # Releases a thread that still blocks in a send, which then lets go of the wire.

@@ -49,7 +49,7 @@ class Opening:
                  timeout: Optional[float]) -> None:
         self.transport = transport
         self.tls = TLSCodec(context) if context else None
-        self._deadline = Deadline(timeout)
+        self.deadline = Deadline(timeout)
 
     def negotiate_tls(self) -> None:
         """Do the TLS handshake, if there is to be one."""
@@ -103,10 +103,10 @@ class Opening:
     def _send_raw(self, data: bytes) -> None:
         view = memoryview(data)
         while view:
-            view = view[self.transport.send(view, self._deadline):]
+            view = view[self.transport.send(view, self.deadline):]
 
     def _recv_raw(self) -> bytes:
-        data = self.transport.recv(self._deadline)
+        data = self.transport.recv(self.deadline)
         if not data:
             raise HandshakeAbandoned("ended before its request")
         return data
@@ -207,10 +207,14 @@ class Session:
         handler = self._find_handler(request)
         self._registry.admit(self, request.path)
         protocol = ServerProtocol(ws, request.profile, self._settings.limits)
-        opening.send(protocol.accept(
+        response = protocol.accept(
             request, self._settings.choose_subprotocol(request.subprotocols),
-            compression=self._settings.compression))
-        self._attach(handler, opening, protocol, request, leftover)
+            compression=self._settings.compression)
+        connection = self._attach(handler, opening, protocol, request, response, leftover)
+        # Known to everybody before its peer knows: who connects to us in a test, and calls
+        # broadcast() in the next statement, is among those that get it. Writers send the 101 first.
+        self._registry.opened(self, handler, for_accept=self._for_accept)
+        connection.open(opening.deadline)
         return handler
 
     def _find_handler(self, request: Request) -> Handler:
@@ -234,21 +238,21 @@ class Session:
         return handler
 
     def _attach(self, handler: Handler, opening: Opening, protocol: ServerProtocol,
-                request: Request, leftover: bytes) -> None:
+                request: Request, response: bytes, leftover: bytes) -> Connection:
         cut_text = is_default(handler, "on_text")
         inbound = Inbound(protocol, request.profile, self._settings.limits, cut_text=cut_text,
                           cut_binary=is_default(handler, "on_binary"), keep_echoes=handler.echoes)
         connection = Connection(
             self.name, self._transport, opening.tls, request, inbound, self._settings.limits,
-            self.log, is_remote=not _is_loopback(self._address[0]), leftover=leftover,
-            call_attendant=self._call_attendant)
+            self.log, is_remote=not _is_loopback(self._address[0]), response=response,
+            leftover=leftover, call_attendant=self._call_attendant)
         if not self._for_accept:
             connection.owner = threading.get_ident()
         self.connection = connection
         self._attached.set()
         handler._attach(connection)
         self.log.info("connected to %r (%s)", request.path, request.profile.name)
-        self._registry.opened(self, handler, for_accept=self._for_accept)
+        return connection
 
     # The open connection
 

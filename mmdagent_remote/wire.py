@@ -40,17 +40,18 @@ class Wire:
     Args:
         state: the connection's state lock.
         max_frame: where lines are joined, the most bytes of one frame's payload.
+        response: the 101, which goes before anything else.
         call_attendant: asks the attendant to see to this connection soon; any thread.
     """
 
     __slots__ = ("_transport", "_tls", "_protocol", "_profile", "_limits", "_state", "_wire",
                  "_echoes", "_max_frame", "_call_attendant", "_waiting", "_waiting_size",
-                 "_tail", "_followers", "_pong", "_pings", "_ping_at", "_first", "_hold_until",
-                 "_last_sent", "_sealed", "_dropped", "_abandoned", "_close", "_progress")
+                 "_tail", "_followers", "_pong", "_pings", "_ping_at", "_is_opening", "_first",
+                 "_hold_until", "_last_sent", "_sealed", "_dropped", "_abandoned", "_close", "_progress")
 
     def __init__(self, transport: Transport, tls: Optional[TLSCodec], protocol: ServerProtocol,
                  profile: Profile, limits: Limits, state: threading.Lock,
-                 echoes: Optional[EchoMemory], max_frame: Optional[int],
+                 echoes: Optional[EchoMemory], max_frame: Optional[int], response: bytes,
                  call_attendant: Callable[[], None]) -> None:
         self._transport = transport
         self._tls = tls
@@ -72,14 +73,28 @@ class Wire:
 
         # Held while bytes go to the kernel; guards what is below.
         self._wire = threading.Lock()
-        self._tail = memoryview(b"")
+        self._tail = memoryview(tls.encrypt(response) if tls else response)
         self._followers: deque[bytes] = deque()
         self._progress = 0
         self._last_sent = 0.0
+        self._is_opening = True
         self._first = bool(profile.first_line_hold)
         self._hold_until = time.monotonic() + profile.first_line_hold
         self._max_frame = max_frame
         self._call_attendant = call_attendant
+
+    def open(self, deadline: Deadline) -> None:
+        """Send the 101, unless a writer who came first has done so.
+
+        Raises:
+            DeadlinePassed, OSError: as :meth:`send` does.
+        """
+        self._acquire(deadline)
+        try:
+            self._write(deadline)
+        finally:
+            self._wire.release()
+        self.pump()
 
     # For user threads
 
@@ -280,6 +295,9 @@ class Wire:
             # The gap is measured from the end of a send, not from its beginning.
             if self._profile.gap and not self._tail:
                 self._last_sent = time.monotonic()
+                if self._is_opening:
+                    self._is_opening = False
+                    self._hold_until = self._last_sent + self._profile.first_line_hold
         return True
 
     def _next_bytes(self) -> bytes:
