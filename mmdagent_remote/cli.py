@@ -22,6 +22,7 @@ from .demo import run_demo
 from .errors import InvalidMessage
 from .handler import Handler
 from .server import Server
+from .transport import load_certificate
 
 #: What a terminal might take for a command: C0, C1 and DEL.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
@@ -178,18 +179,12 @@ def _send(server: Server, line: str) -> None:
 
 
 def _tls_context(files: Sequence[str]) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    for name in files:
-        try:
-            open(name, "rb").close()
-        except OSError as error:
-            raise UsageError(f"cannot read {name}: {error.strerror}") from error
     try:
-        # Without a password callback OpenSSL would ask on the terminal.
-        context.load_cert_chain(files[0], files[1], password=lambda: "")
-    except (ssl.SSLError, ValueError) as error:
-        raise UsageError(f"no certificate with its key, in PEM: {files[0]}, {files[1]}") from error
-    return context
+        return load_certificate(files[0], files[1])
+    except OSError as error:
+        raise UsageError(f"cannot read {error.filename}: {error.strerror}") from error
+    except ValueError as error:
+        raise UsageError(str(error)) from error
 
 
 # demo

@@ -205,10 +205,7 @@ class Handler:
         Raises:
             ValueError: the code may not be sent, or the reason is too long.
         """
-        if code not in _SENDABLE_CODES:
-            raise ValueError(f"{code} is no close code that may be sent (RFC 6455, section 7.4)")
-        if len(reason.encode()) > _MAX_REASON:
-            raise ValueError(f"a reason has at most {_MAX_REASON} bytes in UTF-8")
+        check_close(code, reason)
         self._connected().close(code, reason)
 
     def spawn(self, function: Callable[..., object], *args: Any) -> threading.Thread:
@@ -351,6 +348,18 @@ class Handler:
             connection.log.error("a spawned function raised", exc_info=error)
         finally:
             connection.spawned.discard(threading.current_thread())
+
+
+def check_close(code: int, reason: str) -> None:
+    """Check what a Close frame of ours is to say.
+
+    Raises:
+        ValueError: the code may not be sent, or the reason is too long.
+    """
+    if code not in _SENDABLE_CODES:
+        raise ValueError(f"{code} is no close code that may be sent (RFC 6455, section 7.4)")
+    if len(reason.encode()) > _MAX_REASON:
+        raise ValueError(f"a reason has at most {_MAX_REASON} bytes in UTF-8")
 
 
 def is_default(handler: Handler, hook: str) -> bool:

@@ -109,19 +109,22 @@ class Run:
 
     # Shutdown, in the thread of whoever calls it
 
-    def stop(self, deadline: Deadline) -> list[str]:
-        """End everything, and return the names of threads that are still in user code."""
+    def stop_listening(self) -> None:
+        """Give the listening sockets back; connections go on. To be called once, before :meth:`stop`."""
         self._stopping = True
         self.registry.stop_accepting()
         self._waker.send(b"\0")
         _join(self._acceptor, Deadline(1.0))
         self._waker.close()
         self._wake_end.close()
-        # No newcomer from here on.
+
+    def stop(self, deadline: Deadline) -> list[str]:
+        """End everything, and return the names of threads that are still in user code."""
         sessions = self.registry.sessions
         # One look decides: a session that attaches its connection meanwhile is aborted.
         taken = {session: session.connection for session in sessions}
-        self._close_all([each for each in taken.values() if each is not None])
+        close_all([each for each in taken.values() if each is not None],
+                  1001, "the server is shutting down")
         for session, connection in taken.items():
             if connection is None:
                 session.abort()
@@ -139,21 +142,27 @@ class Run:
         self.stopped.set()
         return busy
 
-    def _close_all(self, connections: list[Connection]) -> None:
-        """Close them side by side, so that ten slow ones take no longer than one."""
-        code, reason = 1001, "the server is shutting down"
-        closing = [each for each in connections if each.begin_close(code, reason)]
-        deadline = Deadline(self._settings.limits.close_timeout)
-        while not deadline.is_over:
-            for connection in closing:
-                connection.pump()
-            busy = [each.wire.next_due for each in closing if each.wire.is_busy]
-            if not busy:
-                break
-            pause = min(busy) - time.monotonic()
-            time.sleep(min(max(0.001, pause), 0.012, deadline.remaining() or 0.0))
+    def stop_later(self, timeout: float) -> None:
+        """Let whoever waits for the end go on at once; what is connected has so many seconds to end."""
+        self.stopped.set()
+        threading.Thread(target=self.stop, args=(Deadline(timeout),), daemon=True,
+                         name="mmdagent-remote-stop").start()
+
+
+def close_all(connections: list[Connection], code: int, reason: str) -> None:
+    """Close them side by side, so that ten slow ones take no longer than one."""
+    closing = [each for each in connections if each.begin_close(code, reason)]
+    deadline = Deadline(max((each.limits.close_timeout for each in closing), default=0.0))
+    while not deadline.is_over:
         for connection in closing:
-            connection.end_close(code, reason)
+            connection.pump()
+        busy = [each.wire.next_due for each in closing if each.wire.is_busy]
+        if not busy:
+            break
+        pause = min(busy) - time.monotonic()
+        time.sleep(min(max(0.001, pause), 0.012, deadline.remaining() or 0.0))
+    for connection in closing:
+        connection.end_close(code, reason)
 
 
 def _join(thread: threading.Thread, deadline: Deadline) -> bool:

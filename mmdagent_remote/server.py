@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import logging
+import socket
 import ssl
 import sys
 import threading
@@ -130,9 +131,7 @@ class Server:
         with self._lifecycle:
             if self._run is not None:
                 return self
-            listeners = listen(self._host, self._wanted_port)
-            self._addresses = tuple(
-                (str(name[0]), int(name[1])) for name in (s.getsockname() for s in listeners))
+            listeners = self._listen()
             self._run = Run(self, self._settings, listeners, for_accept=self._accepts)
             self._run.start()
         atexit.register(self.shutdown, _ATEXIT_TIMEOUT)
@@ -168,16 +167,13 @@ class Server:
             function that calls this is not waited for.
         """
         deadline = Deadline(timeout)
-        with self._lifecycle:
-            run, self._run = self._run, None
-            if run is not None:
-                self._last_run = run
+        run = self._take_run()
         if run is None:
             # Another thread's shutdown() may still be at it; a start() right behind this needs its port.
             if self._last_run is not None and not self._last_run.owns(threading.current_thread()):
                 wait_event(self._last_run.stopped, deadline.remaining())
             return []
-        atexit.unregister(self.shutdown)
+        run.stop_listening()
         names = run.stop(deadline)
         _log.info("stopped")
         return names
@@ -289,6 +285,21 @@ class Server:
         run = self._run
         if run is None:
             raise RuntimeError("the server is not started: use start() or a with statement")
+        return run
+
+    def _listen(self) -> list[socket.socket]:
+        listeners = listen(self._host, self._wanted_port)
+        self._addresses = tuple(
+            (str(name[0]), int(name[1])) for name in (each.getsockname() for each in listeners))
+        return listeners
+
+    def _take_run(self) -> Optional[Run]:
+        """Whoever gets it is the one to stop it."""
+        with self._lifecycle:
+            run, self._run = self._run, None
+            if run is not None:
+                self._last_run = run
+                atexit.unregister(self.shutdown)
         return run
 
     def _warn_of_tls_and_port(self) -> None:

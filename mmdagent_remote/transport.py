@@ -238,6 +238,29 @@ class Transport:
             pass  # Not connected any more: there is nothing left to shut down.
 
 
+def load_certificate(cert: str, key: Optional[str]) -> ssl.SSLContext:
+    """A context for a server with this certificate.
+
+    Args:
+        cert: a PEM file.
+        key: a PEM file with its key; None: it is in the same file.
+
+    Raises:
+        OSError: a file cannot be read.
+        ValueError: they hold no certificate with its key.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    for name in filter(None, (cert, key)):
+        open(name, "rb").close()
+    try:
+        # Without a password callback OpenSSL would ask on the terminal.
+        context.load_cert_chain(cert, key, password=lambda: "")
+    except (ssl.SSLError, ValueError) as error:
+        names = f"{cert}, {key}" if key else cert
+        raise ValueError(f"no certificate with its key, in PEM: {names}") from error
+    return context
+
+
 class TLSCodec:
     """TLS as bytes to bytes. Not thread-safe: used under the connection's state lock."""
 

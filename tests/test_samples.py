@@ -234,10 +234,16 @@ class Client:
         for line in lines:
             self._connection.send(line + "\n")
 
+    def hear_text(self) -> str:
+        """The next message as it came."""
+        text = self._connection.recv(**self._recv_options)
+        assert isinstance(text, str)
+        return text
+
     def hear(self) -> str:
         """The next line."""
         while not self._lines:
-            text = self._connection.recv(**self._recv_options)
+            text = self.hear_text()
             assert text.endswith("\n"), f"whole lines, not {text!r}"
             self._lines += text[:-1].split("\n")
         return self._lines.pop(0)
@@ -323,6 +329,20 @@ class ScriptTest(ProgramCase):
         self.assertEqual(other.hear(), "TEST_MESSAGE")
         other.say("KEY|a")
         program.expect("Received message: KEY|a")
+        self.check_ctrl_c(program)
+
+    def test_callbacks(self) -> None:
+        """It prints who comes, what they say and who leaves, and sends TEST_MESSAGE to all."""
+        program = self.sample("callbacks.py")
+        agent, other = self.clients(program)
+        program.expect("Client 1 is connected", "Client 2 is connected")
+        for _ in range(2):
+            self.assertEqual((agent.hear(), other.hear_text()), ("TEST_MESSAGE", "TEST_MESSAGE"))
+        agent.say("KEY|a", "RECOG_EVENT_STOP|こんにちは")
+        program.expect("Received message: KEY|a", "Received message: RECOG_EVENT_STOP|こんにちは")
+        agent.leave()
+        program.expect("Client 1 has left")
+        self.assertNotIn("", program.out)
         self.check_ctrl_c(program)
 
     def test_blocking(self) -> None:

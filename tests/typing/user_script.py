@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from mmdagent_remote import (Agent, ConnectionClosed, Handler, HandshakeRejected, InvalidMessage,
                              Message, Server, clean_text, serve)
+from mmdagent_remote.callbacks import Client, WebsocketServer
 
 
 class Typed(Handler):
@@ -45,6 +46,13 @@ def accepting() -> list[str]:
             failed: list[Handler] = server.broadcast("X", 1)
             print(failed, server.url, server.address[1])
         return server.shutdown(timeout=1)
+
+
+def message_received(client: Client, server: WebsocketServer, message: str) -> None:
+    """A callback of the second front door."""
+    server.send_message(client, f"{client['id']} said {message}")
+    client["handler"].send_binary(b"x")
+    print(client["address"][1] + 1, [each["handler"].path for each in server.clients], server.url)
 
 
 if __name__ == "__main__":
