@@ -11,6 +11,7 @@ import selectors
 import socket
 import threading
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from .attendant import Attendant
@@ -51,6 +52,7 @@ class Run:
         self._attendant = Attendant(lambda: self.registry.connections, settings.limits)
         self._waker, self._wake_end = socket.socketpair()
         self._stopping = False
+        self._is_short = False
         self._acceptor = threading.Thread(
             target=self._accept_all, name="mmdagent-remote-accept", daemon=True)
 
@@ -77,9 +79,17 @@ class Run:
             while not self._stopping:
                 for key, _ in selector.select():
                     if key.fileobj is not self._wake_end and not self._stopping:
-                        self._accept(key.fileobj)
+                        self._guarded_accept(key.fileobj)
         for listener in self._listeners:
             listener.close()
+
+    def _guarded_accept(self, listener: Any) -> None:
+        try:
+            self._accept(listener)
+        except Exception as error:  # This thread must not die: of a log handler that raises, say.
+            with suppress(Exception):
+                _log.error("internal error in accepting", exc_info=error)
+            time.sleep(_ACCEPT_PAUSE)
 
     def _accept(self, listener: Any) -> None:
         try:
@@ -87,10 +97,14 @@ class Run:
         except (BlockingIOError, ConnectionError):
             return  # It left before we came.
         except OSError as error:
-            # Out of descriptors or memory: the listener stays readable, so pause, but go on.
-            _log.error("cannot accept a connection: %s", error)
+            # Out of descriptors or memory: the listener stays readable, so pause, but go on. One line
+            # tells it, not ten a second.
+            if not self._is_short:
+                self._is_short = True
+                _log.error("cannot accept a connection: %s", error)
             time.sleep(_ACCEPT_PAUSE)
             return
+        self._is_short = False
         try:
             session = Session(sock, address, self._server, self._settings, self.registry,
                               self._attendant.call, for_accept=self._for_accept)
