@@ -82,6 +82,8 @@ MAX_QUEUE_BYTES = 1024 * 1024
 SEND_SIZE = 64 * 1024
 #: Lines remembered to recognise their echoes.
 ECHO_MEMORY = 4096
+#: Bytes from which on an echo may be a cut one: MMDAgent-EX cuts at 2047, less a part of a character.
+CUT_ECHO = 2044
 #: What is still read, and thrown away, from a peer that was refused.
 MAX_DRAIN = 256 * 1024
 #: Connections beyond ``max_connections`` that still get a readable 503; further

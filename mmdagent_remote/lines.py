@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import Optional, Union
 
 from .errors import InvalidMessage
-from .limits import ECHO_MEMORY
+from .limits import CUT_ECHO, ECHO_MEMORY
 from .message import check_line
 from .profile import Profile, echo_of, wrap
 
@@ -102,7 +102,7 @@ def prepare_binary(data: object, profile: Profile) -> list[bytes]:
     if not isinstance(data, (bytes, bytearray, memoryview)):
         raise TypeError(f"send_binary() takes bytes, not {type(data).__name__}")
     data = bytes(data)
-    if not profile.audio_chunks:
+    if profile.max_chunk is None:
         return [data]
     chunks, start = [], 0
     while start < len(data):
@@ -112,10 +112,9 @@ def prepare_binary(data: object, profile: Profile) -> list[bytes]:
             raise InvalidMessage(
                 f"no whole audio chunk (SND, four digits, so many bytes of 16-bit sound) "
                 f"at byte {start}: {data[start:start + 12]!r}")
-        if profile.max_frame is not None and end - start > profile.max_frame:
-            raise InvalidMessage(
-                f"an audio chunk of {end - start} bytes; a frame to MMDAgent-EX "
-                f"takes at most {profile.max_frame}")
+        if end - start > profile.max_chunk:
+            raise InvalidMessage(f"an audio chunk of {end - start} bytes with its head; "
+                                 f"MMDAgent-EX takes at most {profile.max_chunk}")
         chunks.append(data[start:end])
         start = end
     if not chunks:
@@ -136,12 +135,15 @@ def next_payload(waiting: deque[Outgoing], max_frame: Optional[int]) -> tuple[by
     """Take the payload of the next frame from the queue, which must not be empty.
 
     Returns:
-        the payload, whether it is text, and the payloads that must follow at once: a line
-        longer than ``max_frame`` is cut over consecutive frames with nothing between.
+        the payload, whether it is text, and the payloads, of the same kind, that must follow at once: a
+        line or a chunk longer than ``max_frame`` is cut over consecutive frames with nothing between.
     """
     first = waiting.popleft()
     if isinstance(first, bytes):
-        return first, False, []
+        if max_frame is None or len(first) <= max_frame:
+            return first, False, []
+        return (first[:max_frame], False,
+                [first[start:start + max_frame] for start in range(max_frame, len(first), max_frame)])
     if max_frame is None:
         return first.data, True, []
     if len(first.data) > max_frame:
@@ -198,11 +200,23 @@ class EchoMemory:
     def claim(self, line: str) -> bool:
         """Whether a received line is an echo; each line sent is claimed once."""
         if line not in self._count:
-            return False
+            whole = self._cut_from(line)
+            if whole is None:
+                return False
+            line = whole
         # Echoes come in the order of the lines, so that this finds it at or near the front.
         self._order.remove(line)
         self._forget(line)
         return True
+
+    def _cut_from(self, line: str) -> Optional[str]:
+        # The echo of a line that is too long ends after 2047 bytes, maybe inside a character, which was
+        # then replaced. Only a profile with another max_line lets such a line out.
+        size = len(line) * 4
+        if size < CUT_ECHO or len(line.encode("utf-8", "replace")) < CUT_ECHO:
+            return None
+        head = line.rstrip("\ufffd")
+        return next((sent for sent in self._order if sent.startswith(head)), None)
 
     def _forget(self, line: str) -> None:
         self._count[line] -= 1

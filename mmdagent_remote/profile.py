@@ -53,8 +53,9 @@ class Profile:
     lenient_text: bool = False
     #: Its raw request targets: empty, with blanks, in raw UTF-8.
     mends_target: bool = False
-    #: Binary messages are audio, whole chunks only.
-    audio_chunks: bool = False
+    #: Binary messages are audio: whole chunks only, of at most so many bytes with their head, which is
+    #: what its line buffer holds.
+    max_chunk: Optional[int] = None
     #: It would misread some lines; :func:`wrap` protects them.
     wraps: bool = False
 
@@ -73,7 +74,7 @@ MMDAGENT_EX = Profile(
     max_frame_remote=1400,
     lenient_text=True,
     mends_target=True,
-    audio_chunks=True,
+    max_chunk=8191,
     wraps=True,
 )
 

@@ -74,7 +74,7 @@ class Wire:
         # Held while bytes go to the kernel; guards what is below.
         self._wire = threading.Lock()
         self._tail = memoryview(tls.encrypt(response) if tls else response)
-        self._followers: deque[bytes] = deque()
+        self._followers: deque[tuple[bytes, bool]] = deque()
         self._progress = 0
         self._last_sent = 0.0
         self._is_opening = True
@@ -303,8 +303,8 @@ class Wire:
     def _next_bytes(self) -> bytes:
         with self._state:
             if self._followers and self._protocol.can_send:
-                # The rest of a long line: nothing may come between, and no gap.
-                return self._seal_bytes(self._frame(self._followers.popleft(), True))
+                # The rest of a long line or chunk: nothing may come between, and no gap.
+                return self._seal_bytes(self._frame(*self._followers.popleft()))
             frames = self._control_frames()
             if self._protocol.can_send:
                 if self._profile.gap:
@@ -313,6 +313,7 @@ class Wire:
                 else:
                     frames += self._joined_frames()
             else:
+                self._followers.clear()
                 self._drop()
             if self._close and self._close_is_due():
                 frames.append(self._protocol.close_frame(*self._close))
@@ -336,7 +337,7 @@ class Wire:
 
     def _batch(self) -> bytes:
         payload, text, rest = self._take()
-        self._followers.extend(rest)
+        self._followers.extend((part, text) for part in rest)
         if self._first:
             # Pushes the first frame out of the peer's HTTP buffer, should it be stuck there.
             self._first = False
@@ -346,8 +347,8 @@ class Wire:
     def _joined_frames(self) -> list[bytes]:
         frames, size = [], 0
         while self._waiting and size < SEND_SIZE:
-            payload, text, _ = self._take()
-            frames.append(self._frame(payload, text))
+            payload, text, rest = self._take()
+            frames += [self._frame(part, text) for part in (payload, *rest)]
             size += len(payload)
         return frames
 
@@ -379,8 +380,8 @@ class Wire:
         return not self._waiting or self._waiting_size + size <= self._limits.max_send_queue
 
     def _drop(self) -> None:
+        # Not the rest of a line whose beginning is out: it would spoil the first line after a reconnect.
         self._dropped += len(self._waiting)
-        self._followers.clear()
         self._waiting.clear()
         self._waiting_size = 0
 

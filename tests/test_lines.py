@@ -266,27 +266,26 @@ class NextPayloadTest(unittest.TestCase):
     @given(ITEMS, st.one_of(st.none(), st.integers(4, 80)))
     def test_nothing_is_lost_or_reordered(self, items: list[Outgoing],
                                           max_frame: Optional[int]) -> None:
-        """Frames in order hold exactly what waited, text as text, bytes one frame each."""
+        """Frames in order hold exactly what waited, text as text, bytes apart, none too long."""
         frames = taken(deque(items), max_frame)
         found: list[tuple[bytes, bool]] = []
         for payload, is_text in frames:
             self.assertTrue(payload)
             if is_text:
                 payload.decode()  # No frame is cut inside a character.
-                if max_frame is not None:
-                    self.assertLessEqual(len(payload), max_frame)
-            if is_text and found and found[-1][1]:
-                found[-1] = (found[-1][0] + payload, True)
+            if max_frame is not None:
+                self.assertLessEqual(len(payload), max_frame)
+            if found and found[-1][1] is is_text:
+                found[-1] = (found[-1][0] + payload, is_text)
             else:
                 found.append((payload, is_text))
         wanted: list[tuple[bytes, bool]] = []
         for item in items:
-            if isinstance(item, bytes):
-                wanted.append((item, False))
-            elif wanted and wanted[-1][1]:
-                wanted[-1] = (wanted[-1][0] + item.data, True)
+            data, is_text = (item, False) if isinstance(item, bytes) else (item.data, True)
+            if wanted and wanted[-1][1] is is_text:
+                wanted[-1] = (wanted[-1][0] + data, is_text)
             else:
-                wanted.append((item.data, True))
+                wanted.append((data, is_text))
         self.assertEqual(found, wanted)
 
     @settings(deadline=None, max_examples=200)
@@ -301,7 +300,8 @@ class NextPayloadTest(unittest.TestCase):
             self.assertEqual(count, 1)
         if rest:
             self.assertGreater(size_of(items[0]), max_frame)
-            self.assertEqual(b"".join([payload, *rest]), items[0].data)  # type: ignore[union-attr]
+            whole = items[0] if isinstance(items[0], bytes) else items[0].data
+            self.assertEqual(b"".join([payload, *rest]), whole)
         elif is_text:
             self.assertTrue(payload.endswith(b"\n"))
             if waiting and isinstance(waiting[0], OutgoingLine):
@@ -331,6 +331,14 @@ class NextPayloadTest(unittest.TestCase):
                 frames = taken(deque([item]), MMDAGENT_EX.max_frame_remote)
                 wrong += [len(item.data) for part, _ in frames if part.startswith(b"\n")]
         self.assertEqual(wrong, [])
+
+    def test_a_chunk_as_long_as_a_frame(self) -> None:
+        """A chunk of sound as long as a frame is one; one byte more, and it is two that touch."""
+        for size, sizes in ((9, [9]), (10, [10]), (11, [10, 1]), (21, [10, 10, 1])):
+            waiting: deque[Outgoing] = deque([b"x" * size, OutgoingLine(b"A\n", None)])
+            payload, is_text, rest = next_payload(waiting, 10)
+            with self.subTest(size):
+                self.assertEqual(([len(part) for part in (payload, *rest)], is_text), (sizes, False))
 
     def test_without_a_bound_a_line_is_a_frame(self) -> None:
         """Towards a strict peer each line is a message of its own."""
@@ -376,6 +384,17 @@ class EchoMemoryTest(unittest.TestCase):
                 self.assertEqual(memory.claim("A|0"), count <= ECHO_MEMORY)
                 self.assertTrue(memory.claim("A|1"))
                 self.assertTrue(memory.claim(f"A|{count - 1}"))
+
+    def test_a_cut_echo(self) -> None:
+        """An echo cut after 2047 bytes, also inside a character, is that of the line; once."""
+        line = "TEST|" + "\u3042" * 682
+        cut = line.encode()[:2047].decode("utf-8", "replace")
+        memory = EchoMemory()
+        memory.sent("TEST|" + "\u3044" * 682)
+        memory.sent(line)
+        self.assertEqual([memory.claim(cut), memory.claim(cut)], [True, False])
+        memory.sent("x" * 3000)
+        self.assertEqual([memory.claim("x" * size) for size in (2043, 2044)], [False, True])
 
     @settings(deadline=None)
     @given(st.lists(st.tuples(st.booleans(), st.sampled_from("ABCDE"))))

@@ -5,11 +5,12 @@ from __future__ import annotations
 import socket
 import threading
 import time
+from dataclasses import replace
 
-from mmdagent_remote import ConnectionClosed, Handler, InvalidMessage, Message
+from mmdagent_remote import MMDAGENT_EX, ConnectionClosed, Handler, InvalidMessage, Message
 
-from .client import BINARY, CLOSE, PING, TEXT, Client, frame
-from .support import DEADLINE, Recorder, TestCase, wait_until
+from .client import BINARY, CLOSE, PING, TEXT, Client, Frame, frame
+from .support import DATA, DEADLINE, Recorder, TestCase, wait_until
 
 
 class MMDAgentTests(TestCase):
@@ -22,16 +23,20 @@ class MMDAgentTests(TestCase):
         self.addCleanup(client.sock.close)
         return client, server.wait_connected(DEADLINE)
 
+    def check_gaps(self, began: float, frames: list[Frame]) -> None:
+        """So many frames took so much time; when each arrived is no measure on a loaded machine."""
+        self.assertGreater(frames[-1].time - began, (len(frames) - 1) * 0.0119)
+
     def test_first_line_is_held(self) -> None:
         """A line sent in on_open leaves 20 ms after the 101, and a ping with a body follows."""
         class Eager(Recorder):
             def on_open(self) -> None:
                 self.send("FIRST", "line")
 
+        began = time.monotonic()
         client, _ = self.connect(Eager)
         first, second = client.frame(), client.frame()
-        # The clock starts here a little later than there.
-        self.assertGreaterEqual(first.time - client.opened_at, 0.015)
+        self.assertGreaterEqual(first.time - began, 0.020)
         self.assertEqual((first.opcode, first.payload), (TEXT, b"FIRST|line\n"))
         self.assertEqual(second.opcode, PING)
         self.assertGreater(len(second.payload), 0)
@@ -56,6 +61,7 @@ class MMDAgentTests(TestCase):
         """Many lines leave in frames of whole lines, at most 8191 bytes, never 10 ms apart or less."""
         client, handler = self.connect()
         lines = [f"TEXTAREA_SET|clock|{number} " + "x" * (number % 90) for number in range(3000)]
+        began = time.monotonic()
         self.in_thread(lambda: [handler.send(line) for line in lines])
         frames, text = [], ""
         while text.count("\n") < len(lines):
@@ -66,22 +72,18 @@ class MMDAgentTests(TestCase):
                 text += frames[-1].payload.decode()
         self.assertEqual(text.split("\n")[:-1], lines)
         self.assertLess(len(frames), 200)
-        # Arrival times are not sending times on a loaded machine: few may come closer together.
-        gaps = sorted(b.time - a.time for a, b in zip(frames, frames[1:]))
-        self.assertGreater(gaps[len(gaps) // 2], 0.010)
+        self.check_gaps(began, frames)
 
     def test_lone_line_leaves_at_once(self) -> None:
         """A line on a quiet connection does not wait for a gap."""
         client, handler = self.connect()
         handler.send("WARM", "up")
         client.lines(1)
-        delays = []
         for number in range(10):
             time.sleep(0.05)  # Quiet.
-            began = time.monotonic()
             handler.send("N", number)
-            delays.append(client.data_frame().time - began)
-        self.assertLess(sorted(delays)[5], 0.010)
+            self.assertFalse(handler._connected().wire.is_busy)
+            client.lines(1)
 
     def test_wrapping(self) -> None:
         """Lines that it would misread leave inside __AV_MESSAGE; wire words as they are."""
@@ -119,6 +121,32 @@ class MMDAgentTests(TestCase):
         handler.send_binary(chunk * 2)
         for _ in range(2):
             self.assertEqual(client.data_frame()[1:3], (BINARY, chunk))
+
+    def test_parts_touch(self) -> None:
+        """What is longer than a frame, a line or a chunk, leaves in parts with nothing between."""
+        chunk = b"SND1280" + bytes(1280)
+        for gap in (MMDAGENT_EX.gap, 0.0):
+            client, handler = self.connect(profile=replace(MMDAGENT_EX, max_frame=1000, gap=gap))
+            for _ in range(2):
+                handler.send("A" * 1500)
+                handler.send_binary(chunk)
+            handler.close()
+            frames: list[Frame] = []
+            while not frames or frames[-1].opcode != CLOSE:
+                frames.append(client.data_frame())
+            wanted = [(TEXT, 1000), (TEXT, 501), (BINARY, 1000), (BINARY, 287)]
+            self.assertEqual([(each.opcode, len(each.payload)) for each in frames],
+                             [*wanted, *wanted, (CLOSE, 0)])
+
+    def test_a_cut_echo_is_marked(self) -> None:
+        """The recorded echo of a line that was too long is one line, and an echo."""
+        payload = bytes.fromhex((DATA / "cut-echo.hex").read_text())
+        client, handler = self.connect(profile=replace(MMDAGENT_EX, max_line=4000))
+        handler.send("TEST|" + "\u3042" * 682)
+        client.lines(1)
+        client.send(frame(payload) + frame("KEY|a\n"))
+        wait_until(lambda: len(handler.messages_seen) == 2)
+        self.assertEqual([message.is_echo for message in handler.messages_seen], [True, False])
 
     def test_echoes_are_marked(self) -> None:
         """What comes back of what was sent is an echo, once for each time it was sent."""
@@ -216,13 +244,13 @@ class MMDAgentTests(TestCase):
             while not stop.is_set():
                 handler.send("FLOOD", name)
                 time.sleep(0.001)  # Leave this thread some of the interpreter.
+        began = time.monotonic()
         for name in ("a", "b"):
             self.in_thread(flood, name)
         self.addCleanup(stop.set)
         frames = [client.frame() for _ in range(60)]
         stop.set()
-        gaps = sorted(b.time - a.time for a, b in zip(frames, frames[1:]))
-        self.assertGreater(gaps[len(gaps) // 2], 0.010)
+        self.check_gaps(began, frames)
 
     def test_pong_is_no_data(self) -> None:
         """A ping of the agent's is answered, though it never sends one."""
