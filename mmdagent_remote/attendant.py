@@ -71,11 +71,15 @@ class Attendant:
         self._wake()
         self._thread.join(timeout)
 
-    def call(self, connection: Connection) -> None:
-        """See to this connection soon. Any thread; costs nothing while it is known already."""
+    def call(self, connection: Connection, *, urgent: bool = False) -> None:
+        """See to this connection soon. Any thread; costs nothing while it is known already.
+
+        Args:
+            urgent: somebody waits for a message: read at once, if nobody else does.
+        """
         # The attendant takes a connection off its list *before* it looks a last time, so
         # that whoever still finds it there was seen.
-        if connection in self._pending:
+        if connection in self._pending and not urgent:
             return
         self._called.append(connection)
         self._wake()
@@ -94,22 +98,38 @@ class Attendant:
             while not self._stopping:
                 self._wait(min(next_scan, next_tick))
                 now = time.monotonic()
-                for connection in self._take_called():
-                    self._pending[connection] = None
-                for connection in list(self._pending):
-                    self._guard(self._send_due, connection)
+                self._see_to_called()
                 if now >= next_scan:
-                    connections = self._connections()
-                    self._scan(connections)
-                    next_scan = now + min(_SCAN_MOST, max(_SCAN, _SCAN_EACH * len(connections)))
+                    next_scan = now + self._scan(self._connections())
                 if now >= next_tick:
-                    for connection in self._connections():
-                        self._guard(self._tick, connection)
+                    self._tick_all(self._connections())
                     next_tick = now + self._tick_every
         finally:
             self._selector.close()
             self._waker.close()
             self._wake_end.close()
+
+    # In methods of their own, so that no local variable keeps a connection until the next round.
+
+    def _see_to_called(self) -> None:
+        for connection in self._take_called():
+            self._pending[connection] = None
+            if connection.waits:
+                self._guard(self._read, connection)
+        for connection in list(self._pending):
+            self._guard(self._send_due, connection)
+
+    def _scan(self, connections: list[Connection]) -> float:
+        """Look who is away; returns the seconds until the next scan."""
+        self._forget_ended()
+        for connection in connections:
+            if connection.is_away:
+                self._guard(self._read, connection)
+        return min(_SCAN_MOST, max(_SCAN, _SCAN_EACH * len(connections)))
+
+    def _tick_all(self, connections: list[Connection]) -> None:
+        for connection in connections:
+            self._guard(self._tick, connection)
 
     def _wait(self, until: float) -> None:
         for connection in self._pending:
@@ -157,12 +177,6 @@ class Attendant:
     def _has_plans(connection: Connection) -> bool:
         return connection.fileno() >= 0 and (
             connection.wire.is_busy or connection.wire.next_due != _NEVER)
-
-    def _scan(self, connections: list[Connection]) -> None:
-        self._forget_ended()
-        for connection in connections:
-            if connection.is_away:
-                self._guard(self._read, connection)
 
     def _read(self, connection: Connection) -> None:
         self._watch(connection, selectors.EVENT_READ, connection.attend())

@@ -25,9 +25,10 @@ from collections import deque
 from collections.abc import Callable, Iterable, MutableMapping
 from contextlib import suppress
 from itertools import count
-from typing import Any, NamedTuple, NoReturn, Optional
+from typing import Any, NamedTuple, NoReturn, Optional, Union
 
-from .errors import ConnectionClosed
+from .courier import Courier
+from .errors import ConnectionClosed, QueueFull
 from .handshake import Request
 from .keepalive import KeepAlive, Verdict
 from .limits import MAX_QUEUE_BYTES, TAKEOVER_SIZE, Limits
@@ -35,7 +36,8 @@ from .lines import Outgoing
 from .message import Message
 from .protocol import Control, Inbound, Item, PeerClosed, PeerFault, PingReceived
 from .transport import (Deadline, DeadlinePassed, TLSCodec, Transport, acquire_lock,
-                        wait_event)
+                        wait_event, wait_future)
+from .waits import Wait, Waits
 from .wire import Wire, WireSealed
 
 _numbers = count(1)
@@ -81,12 +83,13 @@ class Connection:
         inbound: the pure side, which makes lines from bytes.
         response: the 101 for the peer, which is sent by :meth:`open`.
         leftover: bytes that came right behind the request.
-        call_attendant: asks the attendant to see to this connection soon.
+        call_attendant: asks the attendant to see to this connection soon; with ``urgent`` set, to
+            read at once if nobody does.
     """
 
     def __init__(self, name: str, transport: Transport, tls: Optional[TLSCodec], request: Request,
                  inbound: Inbound, limits: Limits, log: ConnectionLogger, *, is_remote: bool,
-                 response: bytes, leftover: bytes, call_attendant: Callable[[Connection], None]) -> None:
+                 response: bytes, leftover: bytes, call_attendant: Callable[..., None]) -> None:
         profile = request.profile
         self.name = name
         self.log = log
@@ -124,8 +127,11 @@ class Connection:
         # The connection's thread; None where the reading thread is the user's (after accept()).
         self.owner: Optional[int] = None
         self._user_reads = threading.Lock()
-        # Threads made by spawn(), for shutdown() to wait for.
+        # Threads made by spawn(), and the courier's, for shutdown() to wait for.
         self.spawned: set[threading.Thread] = set()
+        self.waits = Waits()
+        self.courier = Courier(f"{name}-futures", log, self.spawned.add, self.spawned.discard)
+        self._attend_soon: Callable[[], None] = lambda: call_attendant(self, urgent=True)
         self.opened_at = time.monotonic()
         if leftover:
             inbound.protocol.receive_data(leftover)
@@ -151,15 +157,16 @@ class Connection:
         while True:
             with self._state:
                 item = self._take()
+            if item is None:
+                if not acquire_lock(self._reading, deadline):
+                    raise TimeoutError("no line came in time")
+                try:
+                    item = self._pull(deadline)
+                finally:
+                    self._reading.release()
             if item is not None:
-                return item
-            if not acquire_lock(self._reading, deadline):
-                raise TimeoutError("no line came in time")
-            try:
-                item = self._pull(deadline)
-            finally:
-                self._reading.release()
-            if item is not None:
+                if self.waits:
+                    self._attend_soon()  # The reader goes away with it, and others wait.
                 return item
 
     def read_for_user(self, deadline: Deadline) -> Item:
@@ -182,6 +189,9 @@ class Connection:
         """Cut a text into lines that are read before anything else."""
         with self._state:
             lines, fault = self._inbound.cut(text)
+        if self.waits:
+            lines = [line for line in lines if not self.waits.offer(line)]
+        with self._state:
             self._pushed.extend(lines)
         if fault is not None:
             self._obey(fault)
@@ -212,23 +222,32 @@ class Connection:
                 if self._queue or self._pushed or self._end is not None:
                     return None
                 item = self._inbound.next_item()
-            if item is None and self._stream_is_over:
-                self._end_of_stream()
-            elif item is None:
-                # Only this is a sign that the reader is there: who works off lines that wait
-                # in memory would else leave pings and the peer's end unseen for as long.
-                self._was_read = True
+            if item is None:
                 try:
-                    data = self._transport.recv(deadline)
+                    self._receive(deadline)
                 except DeadlinePassed:
                     raise TimeoutError("no line came in time") from None
-                except OSError as error:
-                    data = self._lost(error)
-                self._feed(data)
             elif isinstance(item, (str, bytes)):
-                return item
+                if not (self.waits and isinstance(item, Message) and self.waits.offer(item)):
+                    return item
             else:
                 self._obey(item)
+
+    def _receive(self, deadline: Deadline) -> None:
+        # With the reading right, without the state lock.
+        if self._stream_is_over:
+            self._end_of_stream()
+            return
+        # Only this is a sign that the reader is there: who works off lines that wait
+        # in memory would else leave pings and the peer's end unseen for as long.
+        self._was_read = True
+        try:
+            data = self._transport.recv(deadline)
+        except DeadlinePassed:
+            raise
+        except OSError as error:
+            data = self._lost(error)
+        self._feed(data)
 
     def _feed(self, data: bytes) -> None:
         # With the reading right, without the state lock.
@@ -272,6 +291,85 @@ class Connection:
     def _lost(self, error: OSError) -> bytes:
         self._finish(1006, error.strerror or str(error))
         return b""
+
+    # Waiting for a message: any thread
+
+    def look_back(self, wait: Wait) -> Optional[Message]:
+        """Take the oldest line that matches out of the queue; if there is none, register the wait."""
+        seen: list[Item] = []  # Kept, so that no other object can get the identity of one.
+        known: set[int] = set()
+        while True:
+            with self._state:
+                new = [item for item in (*self._pushed, *self._queue) if id(item) not in known]
+                if not new:
+                    # In the same hold of the lock in which nothing new was there: see _offer_or_obey().
+                    self.waits.add(wait)
+                    return None
+            seen += new
+            known.update(map(id, new))
+            for item in new:
+                if (isinstance(item, Message) and not item.is_echo and wait.matches(item)
+                        and self._take_out(item)):
+                    return item
+
+    def _take_out(self, message: Message) -> bool:
+        with self._state:
+            for lines in (self._pushed, self._queue):
+                for place, item in enumerate(lines):
+                    if item is message:
+                        del lines[place]
+                        if lines is self._queue and _weight(item):
+                            self._queue_bytes -= _weight(item)
+                            self._counted -= 1
+                        return True
+        return False
+
+    def wait(self, wait: Wait, deadline: Deadline) -> bool:
+        """Wait for the end of a registered wait; False: the deadline came first.
+
+        The connection's own thread reads meanwhile. Others leave that to whoever reads, or to the
+        attendant.
+        """
+        self.see_to(wait)
+        try:
+            if self.owner != threading.get_ident():
+                wait_future(wait.future, deadline)
+            while not wait.future.done():
+                if not acquire_lock(self._reading, deadline):
+                    raise DeadlinePassed("nothing came in time")
+                try:
+                    self._read_for(wait, deadline)
+                finally:
+                    self._reading.release()
+        except DeadlinePassed:
+            return not self.waits.claim(wait)
+        return True
+
+    def see_to(self, wait: Wait) -> None:
+        """After registering: have lines read for it, and end it if there will be none."""
+        if self.owner != threading.get_ident():
+            self._attend_soon()
+        self._fail_if_ended(wait)
+
+    def _read_for(self, wait: Wait, deadline: Deadline) -> None:
+        # With the reading right: one step. Lines for others go into the queue.
+        is_full, item = False, None
+        with self._state:
+            if self._end is None:
+                is_full = self._is_full()
+                item = None if is_full else self._inbound.next_item()
+        self._fail_if_ended(wait)
+        if is_full:
+            self._refuse_waits()
+        elif item is not None:
+            self._offer_or_obey(item)
+        elif not wait.future.done():
+            self._receive(deadline)
+
+    def _fail_if_ended(self, wait: Wait) -> None:
+        end = self._end
+        if end is not None and self.waits.claim(wait):
+            wait.fail(ConnectionClosed(end.code, end.reason, connection=self.name))
 
     # Sending: any thread
 
@@ -370,6 +468,9 @@ class Connection:
             self.wire.abandon()
         self.wire.seal()
         self._ended.set()
+        # Behind the end: who registers later finds that.
+        if self.waits:
+            self.waits.fail_all(lambda: ConnectionClosed(code, reason, connection=self.name))
 
     # The end: read by any thread
 
@@ -411,7 +512,7 @@ class Connection:
         if self._end is not None or self._reading.locked():
             return False
         was_read, self._was_read = self._was_read, False
-        return not was_read
+        return not was_read or bool(self.waits)
 
     def attend(self) -> bool:
         """Read one step for a reader that is away; never waits. False: not to be watched now.
@@ -444,18 +545,43 @@ class Connection:
                 if self._end is not None:
                     return False
                 if self._is_full():
-                    return False
+                    break
                 item = self._inbound.next_item()
-                if isinstance(item, (str, bytes)):
-                    self._queue.append(item)
-                    size = _weight(item)
-                    if size:
-                        self._queue_bytes += size
-                        self._counted += 1
+                if isinstance(item, (str, bytes)) and not self.waits:
+                    self._enqueue(item)
                     continue
             if item is None:
                 return True
+            self._offer_or_obey(item)
+        self._refuse_waits()
+        return False
+
+    def _offer_or_obey(self, item: Union[Item, Control]) -> None:
+        # With the reading right: nobody else puts anything behind the queue.
+        if not isinstance(item, (str, bytes)):
             self._obey(item)
+            return
+        while True:
+            version = self.waits.version
+            if isinstance(item, Message) and self.waits.offer(item):
+                return
+            with self._state:
+                # A wait that was registered meanwhile has looked at the queue, where this was not yet.
+                if version == self.waits.version:
+                    self._enqueue(item)
+                    return
+
+    def _enqueue(self, item: Item) -> None:
+        self._queue.append(item)
+        size = _weight(item)
+        if size:
+            self._queue_bytes += size
+            self._counted += 1
+
+    def _refuse_waits(self) -> None:
+        if self.waits:
+            self.waits.fail_all(lambda: QueueFull(
+                f"{self.name}: the line queue is full, so the answer cannot be read"))
 
     def _is_full(self) -> bool:
         # Full at the bound, and full no more only at half, so that reading does not stutter.
@@ -472,6 +598,8 @@ class Connection:
             return
         progress, since = self._seen_progress
         if not self.wire.is_stuck or self.wire.progress != progress:
+            # A peer that reads slowly is alive, though our ping waits behind what it reads.
+            self._was_alive |= self.wire.is_stuck
             self._seen_progress = (self.wire.progress, now)
         elif self.limits.send_timeout is not None and now - since >= self.limits.send_timeout:
             self.fail(1006, "send timeout")
@@ -531,6 +659,7 @@ class Connection:
             pass  # It is broken: there is nobody left to wait for.
         # Releases a thread that still blocks in a send, which then lets go of the wire.
         self._transport.abort()
+        self.courier.stop()
         # A thread that does not let go within a second is stuck outside of our calls.
         has_right = acquire_lock(self._reading, Deadline(1.0))
         try:

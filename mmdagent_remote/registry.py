@@ -110,6 +110,11 @@ class Registry:
             self._accepting = False
             self._changed.notify_all()
 
+    @property
+    def is_stopping(self) -> bool:
+        """Whether :meth:`stop_accepting` was called."""
+        return not self._accepting
+
     # Who is there
 
     @property

@@ -27,7 +27,7 @@ from .message import Field, Message, compose
 from .profile import STRICT, Profile
 from .run import Run
 from .settings import Factory, Routes, Settings
-from .transport import Deadline, wait_event
+from .transport import SLICE, Deadline, wait_event
 
 _log = logging.getLogger("mmdagent_remote.server")
 
@@ -151,8 +151,10 @@ class Server:
         self.start()
         run = self._run
         try:
-            if run is not None:
-                wait_event(run.stopped, None)
+            # In slices on every system: a signal that another thread takes, one that is just being
+            # started for example, wakes nobody, and Python sees it when this thread comes round.
+            while run is not None and not run.stopped.wait(SLICE):
+                pass
         except KeyboardInterrupt:
             self.shutdown()
 

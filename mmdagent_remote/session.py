@@ -122,7 +122,7 @@ class Session:
     """
 
     def __init__(self, sock: socket.socket, address: Any, server: Server, settings: Settings,
-                 registry: Registry, call_attendant: Callable[[Connection], None], *,
+                 registry: Registry, call_attendant: Callable[..., None], *,
                  for_accept: bool) -> None:
         self.name = new_name()
         self.connection: Optional[Connection] = None
@@ -215,6 +215,9 @@ class Session:
         # broadcast() in the next statement, is among those that get it. Writers send the 101 first.
         self._registry.opened(self, handler, for_accept=self._for_accept)
         connection.open(opening.deadline)
+        if self._registry.is_stopping:
+            # It may be known too late for shutdown(), which has counted its connections by now.
+            connection.close(1001, "the server is shutting down")
         return handler
 
     def _find_handler(self, request: Request) -> Handler:

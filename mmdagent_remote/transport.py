@@ -14,7 +14,8 @@ import ssl
 import sys
 import threading
 import time
-from typing import Optional
+from concurrent.futures import Future, wait
+from typing import Any, Optional
 
 from .limits import RECV_SIZE
 
@@ -72,6 +73,17 @@ def wait_event(event: threading.Event, timeout: Optional[float]) -> bool:
             return True
         if left is not None and deadline.is_over:
             return False
+
+
+def wait_future(future: Future[Any], deadline: Deadline) -> None:
+    """Wait until a future is done, in slices likewise.
+
+    Raises:
+        DeadlinePassed: the deadline came first.
+    """
+    while not wait([future], sliced(deadline.remaining())).done:
+        if deadline.is_over:
+            raise DeadlinePassed("nothing came in time")
 
 
 def acquire_lock(lock: threading.Lock, deadline: Deadline) -> bool:

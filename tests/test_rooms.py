@@ -17,11 +17,11 @@ NAME = PACKAGE.name
 LAYERS = [
     {"errors"},
     {"limits", "profile", "message"},
-    {"lines", "deflate", "keepalive"},
+    {"lines", "deflate", "keepalive", "pattern", "vocabulary", "sentences", "speech"},
     {"handshake"},
     {"protocol"},
     {"settings", "mdf"},
-    {"transport", "listener"},
+    {"transport", "listener", "courier", "waits"},
     {"wire"},
     {"connection"},
     {"handler"},
@@ -38,7 +38,7 @@ LAYERS = [
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 
 PURE = {"errors", "message", "limits", "profile", "lines", "handshake", "protocol", "settings", "mdf",
-        "deflate", "keepalive"}
+        "deflate", "keepalive", "pattern", "vocabulary", "sentences", "speech"}
 IMPURE = {"socket", "select", "selectors", "ssl", "threading", "_thread", "queue", "time", "logging",
           "asyncio", "concurrent", "multiprocessing", "signal", "subprocess"}
 #: For the type of an option only.
