@@ -321,9 +321,10 @@ class WebsocketServer(API, Server):  # type: ignore[misc]  # The package has no 
 
     def _shutdown_abruptly(self) -> None:
         run = self._take_run()
+        # Before and after: whoever is there by then is not told good-bye, and none comes in behind.
+        self._disconnect_clients_abruptly()
         if run is not None:
             run.stop_listening()
-        # Not before: none is to come in that would be told good-bye.
         self._disconnect_clients_abruptly()
         if run is not None:
             run.stop_later(_LAST_MESSAGE_TIME)

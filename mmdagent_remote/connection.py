@@ -22,7 +22,7 @@ import ssl
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, MutableMapping
+from collections.abc import Callable, Iterable, Iterator, MutableMapping
 from contextlib import suppress
 from itertools import count
 from typing import Any, NamedTuple, NoReturn, Optional, Union
@@ -44,6 +44,8 @@ _numbers = count(1)
 
 #: Steps of 16 KiB that a newcomer on an occupied path reads ahead of its verdict.
 _PROBE_STEPS = 64
+
+_SEND_TIMEOUT = "send timeout"
 
 #: Ends that are no error for ``lines()``: normal, going away, no code at all.
 _NORMAL_CODES = frozenset({1000, 1001, 1005})
@@ -104,7 +106,9 @@ class Connection:
         self._queue: deque[Item] = deque()
         self._queue_bytes = 0
         self._counted = 0
-        self._pushed: deque[Message] = deque()
+        # Of a handler's on_text: lines, and texts that are still to be cut.
+        self._pushed: deque[Union[Message, PeerFault]] = deque()
+        self._uncut: deque[Iterator[Union[Message, PeerFault]]] = deque()
         self._end: Optional[End] = None
         self._ended = threading.Event()
         self._closing: Optional[Deadline] = None
@@ -155,8 +159,12 @@ class Connection:
             ConnectionClosed: the end, after all that was received.
         """
         while True:
-            with self._state:
-                item = self._take()
+            item: Optional[Item] = None
+            if self.has_pushed:
+                item = self._next_pushed()
+            if item is None:
+                with self._state:
+                    item = self._take()
             if item is None:
                 if not acquire_lock(self._reading, deadline):
                     raise TimeoutError("no line came in time")
@@ -186,22 +194,32 @@ class Connection:
             self._user_reads.release()
 
     def push(self, text: str) -> None:
-        """Cut a text into lines that are read before anything else."""
+        """Cut a text into lines that are read before anything else; one by one, as they are read."""
         with self._state:
-            lines, fault = self._inbound.cut(text)
-        if self.waits:
-            lines = [line for line in lines if not self.waits.offer(line)]
-        with self._state:
-            self._pushed.extend(lines)
-        if fault is not None:
-            self._obey(fault)
+            self._uncut.append(self._inbound.cut(text))
+
+    def _next_pushed(self) -> Optional[Message]:
+        while True:
+            with self._state:
+                item: Union[Message, PeerFault, None] = None
+                if self._end is not None and self._end.ours:
+                    return None  # As with the queue: what was not delivered is dropped.
+                if self._pushed:
+                    item = self._pushed.popleft()
+                elif self._uncut:
+                    item = next(self._uncut[0], None)
+                    if item is None:
+                        self._uncut.popleft()
+                        continue
+            if isinstance(item, PeerFault):
+                self._obey(item)
+            elif item is None or not (self.waits and self.waits.offer(item)):
+                return item
 
     def _take(self) -> Optional[Item]:
         end = self._end
         if end is not None and end.ours:
             self._raise(end)
-        if self._pushed:
-            return self._pushed.popleft()
         if self._queue:
             item = self._queue.popleft()
             size = _weight(item)
@@ -219,7 +237,7 @@ class Connection:
         # With the reading right. None: look at the queue and the end again.
         while True:
             with self._state:
-                if self._queue or self._pushed or self._end is not None:
+                if self._queue or self.has_pushed or self._end is not None:
                     return None
                 item = self._inbound.next_item()
             if item is None:
@@ -296,10 +314,12 @@ class Connection:
 
     def look_back(self, wait: Wait) -> Optional[Message]:
         """Take the oldest line that matches out of the queue; if there is none, register the wait."""
-        seen: list[Item] = []  # Kept, so that no other object can get the identity of one.
+        seen: list[object] = []  # Kept, so that no other object can get the identity of one.
         known: set[int] = set()
         while True:
             with self._state:
+                while self._uncut:
+                    self._pushed.extend(self._uncut.popleft())
                 new = [item for item in (*self._pushed, *self._queue) if id(item) not in known]
                 if not new:
                     # In the same hold of the lock in which nothing new was there: see _offer_or_obey().
@@ -385,13 +405,18 @@ class Connection:
         except WireSealed:
             self.raise_closed()
         except DeadlinePassed:
-            self.fail(1006, "send timeout")
-            raise TimeoutError(f"{self.name}: the peer did not read for "
-                               f"{self.limits.send_timeout} s; the connection is dead") from None
+            self.fail(1006, _SEND_TIMEOUT)
+            self._raise_send_timeout()
         except OSError:
+            if self._end is not None and self._end.reason is _SEND_TIMEOUT:
+                self._raise_send_timeout()  # The attendant was a little faster.
             # The reader, not the writer, tells the end: it comes behind what was received.
             self.wire.abandon()
             self.raise_closed()
+
+    def _raise_send_timeout(self) -> NoReturn:
+        raise TimeoutError(f"{self.name}: the peer did not read for "
+                           f"{self.limits.send_timeout} s; the connection is dead") from None
 
     def post(self, items: list[Outgoing]) -> bool:
         """Queue without waiting for the peer; False when that is not possible."""
@@ -487,7 +512,12 @@ class Connection:
     @property
     def has_unread(self) -> bool:
         """Whether lines wait in the queue."""
-        return bool(self._queue or self._pushed)
+        return bool(self._queue or self.has_pushed)
+
+    @property
+    def has_pushed(self) -> bool:
+        """Whether a handler's on_text has handed on what was not read yet."""
+        return bool(self._pushed or self._uncut)
 
     def wait_ended(self, timeout: Optional[float]) -> bool:
         """Wait for the end."""
@@ -602,7 +632,7 @@ class Connection:
             self._was_alive |= self.wire.is_stuck
             self._seen_progress = (self.wire.progress, now)
         elif self.limits.send_timeout is not None and now - since >= self.limits.send_timeout:
-            self.fail(1006, "send timeout")
+            self.fail(1006, _SEND_TIMEOUT)
             return
         is_alive, self._was_alive = self._was_alive or self._paused, False
         verdict = self._keepalive.judge(now, is_alive=is_alive)

@@ -29,6 +29,9 @@ _HEAD_END = re.compile(rb"\r?\n\r?\n")
 _REQUEST_LINE = re.compile(rb"([!#-'*+.^_`|~\w-]+) (.*) HTTP/([0-9])\.([0-9])\r?\n")
 _MMDAGENT = re.compile(rb"\r?\nX-App-Type:[ \t]*MMDAgent[ \t]*\r?\n", re.IGNORECASE)
 
+# RFC 9110, section 5.5. h11 takes some of them; on a terminal they would do what they like.
+_CONTROLS = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+
 # Bytes that may stand in a request target as they are (RFC 3986), the percent sign included.
 _TARGET_SAFE = "/?#[]@!$&'()*+,;=:~%"
 
@@ -152,6 +155,8 @@ def parse_request(head: bytes, forced: Optional[Profile]) -> tuple[WSConnection,
     Raises:
         BadRequest: it is no valid WebSocket handshake; its status says why.
     """
+    if _CONTROLS.search(head, head.find(b"\n")):
+        raise BadRequest(400, "A header holds control characters.")
     profile = forced or (MMDAGENT_EX if _MMDAGENT.search(head) else STRICT)
     head, target = _read_request_line(head, profile)
     ws = WSConnection(ConnectionType.SERVER)
@@ -169,8 +174,15 @@ def parse_request(head: bytes, forced: Optional[Profile]) -> tuple[WSConnection,
         raise BadRequest(400, "A header holds characters that are not ASCII.") from error
     path, query = _split_target(target)
     headers = Headers(pairs)
+    _check_no_body(headers)
     _check_key(headers["Sec-WebSocket-Key"])
     return ws, Request(path, query, headers, tuple(event.subprotocols), profile)
+
+
+def _check_no_body(headers: Headers) -> None:
+    # Its bytes would be taken for frames.
+    if "Transfer-Encoding" in headers or headers.get("Content-Length", "0").strip("0"):
+        raise BadRequest(400, "The request of a WebSocket has no body.")
 
 
 def _read_request_line(head: bytes, profile: Profile) -> tuple[bytes, bytes]:

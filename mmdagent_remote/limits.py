@@ -72,8 +72,8 @@ RECV_SIZE = 64 * 1024
 #: One step of the attendant, small so that one connection cannot hold it.
 TAKEOVER_SIZE = 16 * 1024
 #: Compressed bytes fed at a time: deflate grows at most 1032 times, so that one
-#: step of a decompression bomb stays near half a megabyte.
-COMPRESSED_STEP = 512
+#: step of a decompression bomb stays near an eighth of a megabyte, which is copied several times.
+COMPRESSED_STEP = 128
 #: Bytes of the opening handshake's request; the same that h11 allows.
 MAX_REQUEST_SIZE = 16 * 1024
 #: Bytes of lines that wait for the handler, beside ``max_queue``.

@@ -299,16 +299,14 @@ class Inbound:
                 return WholeText(event)
             self._begin(event)
 
-    def cut(self, text: str) -> tuple[list[Message], Optional[PeerFault]]:
+    def cut(self, text: str) -> Iterator[Union[Message, PeerFault]]:
         """The lines of a text that a handler was given whole, echoes marked, up to a fault."""
-        found: list[Message] = []
         for line in cut_lines(text):
             item = self._line(line, check_size=True)
-            if isinstance(item, PeerFault):
-                return found, item
             if item is not None:
-                found.append(item)
-        return found, None
+                yield item
+            if isinstance(item, PeerFault):
+                return
 
     def _begin(self, text: str) -> None:
         self._lines = cut_lines(text)

@@ -80,8 +80,8 @@ class Run:
                 for key, _ in selector.select():
                     if key.fileobj is not self._wake_end and not self._stopping:
                         self._guarded_accept(key.fileobj)
-        for listener in self._listeners:
-            listener.close()
+        for each in (*self._listeners, self._waker, self._wake_end):
+            each.close()
 
     def _guarded_accept(self, listener: Any) -> None:
         try:
@@ -127,10 +127,10 @@ class Run:
         """Give the listening sockets back; connections go on. To be called once, before :meth:`stop`."""
         self._stopping = True
         self.registry.stop_accepting()
-        self._waker.send(b"\0")
+        with suppress(OSError):  # The thread may have seen it and be gone.
+            self._waker.send(b"\0")
+        # On a loaded machine it may come later; it closes all its sockets itself.
         _join(self._acceptor, Deadline(1.0))
-        self._waker.close()
-        self._wake_end.close()
 
     def stop(self, deadline: Deadline) -> list[str]:
         """End everything, and return the names of threads that are still in user code."""

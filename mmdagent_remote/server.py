@@ -151,8 +151,8 @@ class Server:
         self.start()
         run = self._run
         try:
-            # In slices on every system: a signal that another thread takes, one that is just being
-            # started for example, wakes nobody, and Python sees it when this thread comes round.
+            # In slices on every system: Python looks for signals before it waits, and one that comes
+            # just between, on a busy machine, is seen only when this thread comes round again.
             while run is not None and not run.stopped.wait(SLICE):
                 pass
         except KeyboardInterrupt:
@@ -242,7 +242,8 @@ class Server:
         failed = []
         for handler in handlers:
             connection = handler._connected()
-            if not connection.post(prepared[connection.profile]) and connection.end is None:
+            # One that is about to end has not failed: nobody is there to fail for.
+            if not connection.post(prepared[connection.profile]) and connection.is_open:
                 failed.append(handler)
         return failed
 

@@ -114,6 +114,8 @@ class Wire:
             with self._state:
                 self._put_all(items)
             self._write(deadline)
+            if self._tail:
+                raise BrokenPipeError("the connection was given up in the middle of a frame")
         finally:
             self._wire.release()
         self.pump()

@@ -17,7 +17,7 @@ NAME = PACKAGE.name
 LAYERS = [
     {"errors"},
     {"limits", "profile", "message"},
-    {"lines", "deflate", "keepalive", "pattern", "vocabulary", "sentences", "speech"},
+    {"lines", "deflate", "keepalive", "pattern", "vocabulary"},
     {"handshake"},
     {"protocol"},
     {"settings", "mdf"},
@@ -38,7 +38,7 @@ LAYERS = [
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 
 PURE = {"errors", "message", "limits", "profile", "lines", "handshake", "protocol", "settings", "mdf",
-        "deflate", "keepalive", "pattern", "vocabulary", "sentences", "speech"}
+        "deflate", "keepalive", "pattern", "vocabulary"}
 IMPURE = {"socket", "select", "selectors", "ssl", "threading", "_thread", "queue", "time", "logging",
           "asyncio", "concurrent", "multiprocessing", "signal", "subprocess"}
 #: For the type of an option only.
