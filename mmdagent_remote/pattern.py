@@ -48,7 +48,7 @@ def describe(patterns: tuple[Pattern, ...]) -> str:
 
 def _describe(pattern: Pattern) -> str:
     if isinstance(pattern, str):
-        return str(pattern)
+        return repr(str(pattern))
     if isinstance(pattern, re.Pattern):
         return f"/{pattern.pattern}/"
     return getattr(pattern, "__name__", repr(pattern))

@@ -163,9 +163,11 @@ class FactsTest(TestCase):
     def test_files_named_in_the_design(self) -> None:
         """Every module is on the design page, and every module named there exists."""
         text = (PROJECT / "docs" / "design.md").read_text(encoding="utf-8")
-        modules = {path.name for path in (PROJECT / "mmdagent_remote").glob("[!_]*.py")}
-        self.assertEqual(modules, set(re.findall(r"`([a-z]+\.py)`", text)) & modules)
-        self.assertLessEqual(set(re.findall(r"`([a-z]+\.py)`", text)), modules)
+        package = PROJECT / "mmdagent_remote"
+        modules = {path.relative_to(package).as_posix() for path in package.rglob("[!_]*.py")}
+        named = set(re.findall(r"`([a-z/]+\.py)`", text))
+        self.assertEqual(modules, named & modules)
+        self.assertLessEqual(named, modules)
 
 
 if __name__ == "__main__":

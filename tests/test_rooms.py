@@ -31,14 +31,21 @@ LAYERS = [
     {"run"},
     {"server"},
     {"__init__"},
-    {"callbacks", "demo"},
+    {"callbacks", "testing/receiver", "testing/frames", "testing/documented"},
+    {"testing/application", "testing/link", "testing/record"},
+    {"testing/client"},
+    {"testing/agent"},
+    {"testing/case"},
+    {"testing/__init__"},
+    {"demo"},
     {"cli"},
     {"__main__"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 
 PURE = {"errors", "message", "limits", "profile", "lines", "handshake", "protocol", "settings", "mdf",
-        "deflate", "keepalive", "pattern", "vocabulary"}
+        "deflate", "keepalive", "pattern", "vocabulary", "testing/receiver", "testing/frames",
+        "testing/documented", "testing/application"}
 IMPURE = {"socket", "select", "selectors", "ssl", "threading", "_thread", "queue", "time", "logging",
           "asyncio", "concurrent", "multiprocessing", "signal", "subprocess"}
 #: For the type of an option only.
@@ -46,8 +53,18 @@ EXCEPTIONS = {("settings", "ssl")}
 
 
 def modules() -> dict[str, Path]:
-    """The package's modules by their name in it; those of a subpackage count as the subpackage."""
+    """The package's modules by their name in it, those of a subpackage with a slash."""
     return {str(path.relative_to(PACKAGE).with_suffix("")): path for path in PACKAGE.rglob("*.py")}
+
+
+def room_of(parts: list[str]) -> str:
+    """The room of a module of this package; a subpackage may be one room, or have several."""
+    for size in range(len(parts), 0, -1):
+        name = "/".join(parts[:size])
+        for room in (name, f"{name}/__init__"):
+            if room in LEVEL:
+                return room
+    return parts[0] if parts else "__init__"
 
 
 def nodes_at_runtime(node: ast.AST) -> Iterator[ast.AST]:
@@ -62,22 +79,25 @@ def nodes_at_runtime(node: ast.AST) -> Iterator[ast.AST]:
         yield from nodes_at_runtime(child)
 
 
-def imports_of(source: str) -> Iterator[tuple[str, bool]]:
-    """What a module imports at run time: a name, and whether it is one of this package's modules."""
+def imports_of(source: str, importer: str = "") -> Iterator[tuple[str, bool]]:
+    """What a module imports at run time: a name, and whether it is one of this package's rooms."""
+    package = importer.split("/")[:-1]
     for node in nodes_at_runtime(ast.parse(source)):
         if isinstance(node, ast.Import):
             for alias in node.names:
-                first, _, rest = alias.name.partition(".")
-                yield (rest.partition(".")[0] or "__init__", True) if first == NAME else (first, False)
+                first, *rest = alias.name.split(".")
+                yield (room_of(rest), True) if first == NAME else (first, False)
         elif isinstance(node, ast.ImportFrom):
-            first, _, rest = (node.module or "").partition(".")
-            if node.level == 0 and first != NAME:
-                yield first, False
-            elif module := first if node.level else rest.partition(".")[0]:
-                yield module, True
-            else:
-                for alias in node.names:
-                    yield alias.name if alias.name in LEVEL else "__init__", True
+            parts = node.module.split(".") if node.module else []
+            if node.level == 0 and parts[0] != NAME:
+                yield parts[0], False
+                continue
+            parts = parts[1:] if node.level == 0 else package[:len(package) + 1 - node.level] + parts
+            if "/".join(parts) in LEVEL:
+                yield "/".join(parts), True
+                continue
+            for alias in node.names:
+                yield room_of([*parts, alias.name] if parts or alias.name in LEVEL else parts), True
 
 
 class ImportReaderTest(unittest.TestCase):
@@ -98,19 +118,27 @@ class ImportReaderTest(unittest.TestCase):
             ("__init__", True), ("errors", True), ("message", True), ("time", False),
             ("agent", True)])
 
+    def test_subpackage(self) -> None:
+        """It knows where a relative import inside a subpackage leads, and what a subpackage is."""
+        source = ("from ..message import Message\nfrom .link import Link\nfrom . import record\n"
+                  "from .. import server\nfrom mmdagent_remote.testing import SimulatedAgent\n")
+        self.assertEqual(list(imports_of(source, "testing/client")), [
+            ("message", True), ("testing/link", True), ("testing/record", True), ("server", True),
+            ("testing/__init__", True)])
+
 
 class RoomsTest(unittest.TestCase):
     """The direction of imports."""
 
     def test_every_module_has_its_place(self) -> None:
         """Every module stands in the table of layers."""
-        self.assertEqual({name for name in modules() if name.partition("/")[0] not in LEVEL}, set())
+        self.assertEqual({name for name in modules() if room_of(name.split("/")) not in LEVEL}, set())
 
     def test_imports_go_down(self) -> None:
         """A module imports only from the layers below its own."""
         for name, path in modules().items():
-            room = name.partition("/")[0]
-            for other, is_ours in imports_of(path.read_text("utf-8")):
+            room = room_of(name.split("/"))
+            for other, is_ours in imports_of(path.read_text("utf-8"), name):
                 if is_ours and room in LEVEL and not (room != name and other == room):
                     with self.subTest(f"{name} imports {other}"):
                         self.assertLess(LEVEL.get(other, len(LAYERS)), LEVEL[room])
@@ -128,7 +156,8 @@ class RoomsTest(unittest.TestCase):
         """A pure room imports no other than pure rooms."""
         found = modules()
         for name in sorted(PURE):
-            ours = {other for other, is_ours in imports_of(found[name].read_text("utf-8")) if is_ours}
+            ours = {other for other, is_ours in imports_of(found[name].read_text("utf-8"), name)
+                    if is_ours}
             with self.subTest(name):
                 self.assertLessEqual(ours, PURE)
 

@@ -1,0 +1,259 @@
+"""What MMDAgent-EX makes of the bytes that it receives. Pure.
+
+Payloads of data frames in, what happens out. :class:`Receiver` behaves as the real
+program was measured to behave, its faults included; where the measurements left something
+open, as its source does. :class:`TolerantReceiver` takes everything.
+
+The real one keeps one buffer of 8192 bytes, for the life of the program and not of a connection:
+what one connection left there spoils the first line of the next.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import Enum
+from typing import Optional, Union
+
+#: A frame must fit behind what is held, and one byte stays free.
+ROOM = 8191
+#: With its newline; a longer line overruns a buffer, and its echo is cut.
+MAX_LINE = 2047
+#: Up to here the overrun was survived; from 5000 on it never was.
+MAX_OVERRUN = 4097
+#: The largest chunk of sound that fits the buffer with its seven bytes of head.
+MAX_SOUND = 8184
+
+_WRAPPER = b"__AV_MESSAGE,"
+_AVATAR = b"__AV"
+_RELAY_NOTICE = b"__peer_disconnected__"
+_SOUND_WORDS = (b"STRM", b"FILE", b"BRKS")
+_SOUND_HEAD = 7
+
+_END = re.compile(rb"[\r\n]")
+# As C's atoi() reads it.
+_NUMBER = re.compile(rb"[ \t\v\f\r\n]*([+-]?[0-9]+)")
+_CHUNK_HEAD = re.compile(rb"SND([0-9]{4})")
+
+
+class Fate(Enum):
+    """What can become of it."""
+
+    CRASH = "crashed"
+    #: Its thread spins: it reads and answers nothing any more, and its socket stays open.
+    HANG = "hung"
+    #: It reads, answers pings and speaks, but hears nothing any more.
+    DEAF = "deaf"
+    #: An exception inside: it resets the connection and comes back.
+    ERROR = "broken off"
+    #: It closes and comes back, as after a FIN.
+    LOST = "disconnected"
+
+
+@dataclass(frozen=True)
+class Issued:
+    """A line that the program issues as a message, and the payload of the echo."""
+
+    line: str
+    echo: bytes
+
+
+@dataclass(frozen=True)
+class Word:
+    """A line for Plugin_Remote itself (``__AV_START``, ``SNDFILE``); no echo."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Sound:
+    """The body of a chunk of audio. Empty: a line was eaten that only looked like one."""
+
+    data: bytes
+
+
+@dataclass(frozen=True)
+class Fault:
+    """The sender did what the program cannot take."""
+
+    fate: Fate
+    reason: str
+
+
+Happening = Union[Issued, Word, Sound, Fault]
+
+
+class _Stop(Exception):
+    # A fault, found deep inside.
+    def __init__(self, fate: Fate, reason: str) -> None:
+        super().__init__(reason)
+        self.fault = Fault(fate, reason)
+
+
+class Receiver:
+    """The receiving side of the real program."""
+
+    def __init__(self) -> None:
+        self._held = b""
+        self._deaf = False
+
+    @property
+    def held(self) -> bytes:
+        """What waits for its newline."""
+        return self._held
+
+    @property
+    def room(self) -> int:
+        """The largest payload that still fits."""
+        return ROOM - len(self._held)
+
+    def feed(self, payload: bytes) -> list[Happening]:
+        """Take the payload of one frame. A :class:`Fault` is always the last that happens."""
+        if not payload:
+            return [Fault(Fate.LOST, "an empty data frame, which it takes for a disconnect")]
+        if len(payload) > self.room:
+            return [Fault(Fate.ERROR, f"a frame of {len(payload)} bytes with room for {self.room}")]
+        data, at = self._held + payload, 0
+        found: list[Happening] = []
+        try:
+            while at < len(data) and not self._deaf:
+                end, happening = _step(data, at)
+                if happening is not None:
+                    found.append(happening)
+                if end == at:
+                    break
+                at = end
+        except _Stop as stop:
+            self._deaf = stop.fault.fate is Fate.DEAF
+            found.append(stop.fault)
+        self._held = data[at:]
+        return found
+
+
+class TolerantReceiver:
+    """A receiver without faults: any line end, any length, any bytes."""
+
+    room = 64 * 1024 * 1024
+
+    def __init__(self) -> None:
+        self._held = b""
+
+    def feed(self, payload: bytes) -> list[Happening]:
+        """Take the payload of one frame."""
+        data, at = self._held + payload, 0
+        found: list[Happening] = []
+        while at < len(data):
+            head = _CHUNK_HEAD.match(data, at)
+            if head:
+                end = head.end() + int(head.group(1))
+                if end > len(data):
+                    break
+                found.append(Sound(data[head.end():end]))
+            else:
+                newline = _END.search(data, at)
+                if newline is None:
+                    break
+                end = newline.end()
+                if newline.start() > at:
+                    found += _tolerated(data[at:newline.start()])
+            at = end
+        self._held = data[at:]
+        return found
+
+
+def _tolerated(line: bytes) -> list[Happening]:
+    if line.startswith(b"SND") and line[3:] in _SOUND_WORDS:
+        return [Word(line.decode())]
+    happening = _what_is(line, limited=False)
+    return [happening] if happening else []
+
+
+def _step(data: bytes, at: int) -> tuple[int, Optional[Happening]]:
+    # Where it goes on, which is `at` when it waits for more; and what happened.
+    if data[at] == ord("S"):
+        if len(data) - at < _SOUND_HEAD:
+            return at, None
+        if data.startswith(b"SND", at):
+            return _sound(data, at)
+    return _text(data, at)
+
+
+def _sound(data: bytes, at: int) -> tuple[int, Optional[Happening]]:
+    body = at + _SOUND_HEAD
+    word = data[at + 3:body]
+    if word in _SOUND_WORDS:
+        end = next((body + len(each) for each in (b"\n", b"\r\n") if data.startswith(each, body)), body)
+        return end, Word("SND" + word.decode())
+    if word[:1] in (b"\r", b"\n"):
+        raise _Stop(Fate.CRASH, "SND and a newline, which it takes for audio")
+    number = _NUMBER.match(word)
+    size = int(number.group(1)) if number else 0
+    if size < 0:
+        raise _Stop(Fate.CRASH, f"audio of {size} bytes")
+    if size > MAX_SOUND:
+        raise _Stop(Fate.DEAF, f"a chunk of {size} bytes, which never fits; at most {MAX_SOUND} do")
+    if len(data) < body + size:
+        return at, None
+    return body + size, Sound(data[body:body + size])
+
+
+def _text(data: bytes, at: int) -> tuple[int, Optional[Happening]]:
+    if data[at] in b"\r\n":
+        if not data[at:].strip(b"\r\n"):
+            raise _Stop(Fate.CRASH, "an empty line: a newline with nothing before it")
+        raise _Stop(Fate.DEAF, f"a newline in front: {data[at:at + 40]!r}")
+    end = _line_end(data, at)
+    if end is None:
+        return at, None
+    line, after = data[at:end], end
+    while after < len(data) and data[after] in b"\r\n":
+        after += 1
+    if at == 0 and line.startswith(_RELAY_NOTICE):
+        return after, Word(line.decode("utf-8", "replace"))
+    return after, _what_is(line, limited=True)
+
+
+def _line_end(data: bytes, at: int) -> Optional[int]:
+    # It looks for line ends at character positions only, and trusts the first byte of each.
+    found = _END.search(data, at)
+    line = data[at:found.start() if found else len(data)]
+    if found and b"\0" not in line:
+        try:
+            line.decode()
+            return found.start()
+        except UnicodeDecodeError:
+            pass  # Then the slow way, which may well find another end.
+    while at < len(data):
+        size = _character_size(data[at])
+        if size == 0:
+            raise _Stop(Fate.HANG, f"the byte {data[at]:#04x} where a character begins: {line[:40]!r}")
+        if b"\0" in data[at:at + size]:
+            raise _Stop(Fate.DEAF, f"a NUL byte: {line[:40]!r}")
+        if data[at] in b"\r\n":
+            return at
+        at += size
+    return None
+
+
+def _character_size(lead: int) -> int:
+    if lead < 0x80:
+        return 1
+    for bound, size in ((0xC2, 0), (0xE0, 2), (0xF0, 3), (0xF8, 4), (0xFC, 5), (0xFE, 6)):
+        if lead < bound:
+            return size
+    return 0
+
+
+def _what_is(line: bytes, *, limited: bool) -> Optional[Happening]:
+    if line.startswith(_WRAPPER):
+        line = line[len(_WRAPPER):]
+    elif line.startswith(_AVATAR):
+        return Word(line.decode("utf-8", "replace"))
+    if not line.strip(b"|"):
+        return None
+    echo, size = line + b"\n", len(line) + 1
+    if limited and size > MAX_OVERRUN:
+        raise _Stop(Fate.CRASH, f"a line of {size} bytes; at most {MAX_LINE} are safe")
+    if limited and size > MAX_LINE:
+        echo = echo[:MAX_LINE]
+    return Issued(line.decode("utf-8", "replace"), echo)
