@@ -22,7 +22,7 @@ class PatternTest(unittest.TestCase):
 
     def test_str(self) -> None:
         """The fields of a str equal the leading fields of the message, whole."""
-        self.check("MOTION_ADD", "MOTION_ADD", "MOTION_ADD|0", no=("MOTION_ADDX", "MOTION", "X|MOTION_ADD"))
+        self.check("MOTION_ADD", "MOTION_ADD", "MOTION_ADD|0", no=("MOTION_ADDX", "MOTION", "X|MOTION"))
         self.check("MOTION_ADD|0", "MOTION_ADD|0", "MOTION_ADD|0|x", no=("MOTION_ADD", "MOTION_ADD|01"))
         self.check("A|", "A|", "A||x", no=("A", "A|x"))
         self.check(".*", ".*", no=("A",))
