@@ -13,7 +13,7 @@
 Importing this package configures no logging, starts no thread and touches no signal.
 """
 
-from .agent import Agent
+from .agent import Agent, on
 from .errors import (ConnectionClosed, HandshakeRejected, InvalidMessage, MMDAgentRemoteError,
                      QueueFull)
 from .handler import Handler
@@ -26,5 +26,5 @@ __version__ = "0.1.0"
 __all__ = [
     "Agent", "ConnectionClosed", "Handler", "HandshakeRejected", "InvalidMessage", "MMDAGENT_EX",
     "MMDAgentRemoteError", "Message", "Profile", "QueueFull", "STRICT", "Server", "clean_text",
-    "serve",
+    "on", "serve",
 ]

@@ -1,18 +1,85 @@
-"""``Agent``: a Handler that knows MMDAgent-EX's vocabulary; what ``Server.accept()`` returns."""
+"""``Agent``: a Handler that can wait for answers, speak, and hand messages to methods of their own.
+
+It is also what ``Server.accept()`` returns. How a wait finds its line is in ``waits.py``, how
+utterances follow each other in ``speech.py``.
+"""
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+from contextlib import suppress
+from time import monotonic
 from types import TracebackType
-from typing import Optional
+from typing import Any, ClassVar, Optional, TypeVar, Union
 
+from .errors import InvalidMessage
 from .handler import Handler
+from .message import Field, Message, clean_text, compose, join_fields
+from .pattern import Matcher, Pattern, matcher_of
+from .sentences import SentenceCutter, cut_to_fit
+from .speaker import Speaker
+from .transport import Deadline
+from .vocabulary import answer_to
+from .waits import Wait
+
+_Method = TypeVar("_Method", bound=Callable[..., object])
+
+#: What a line may hold towards any peer, where its profile says nothing.
+_MAX_LINE = 2047
+
+
+def on(*patterns: Pattern) -> Callable[[_Method], _Method]:
+    """Mark a method of an :class:`Agent`: it is called for messages that match, with their arguments.
+
+    ::
+
+        @on("RECOG_EVENT_STOP")
+        def heard(self, text): ...
+
+    Args:
+        patterns: any of them; a ``str`` may name arguments as well: ``"TIMER_EVENT_STOP|t"``.
+
+    Several methods may take the same message. Echoes are not handed to them.
+
+    Raises:
+        TypeError, ValueError: there is no pattern, or one that is none.
+    """
+    if not patterns:
+        raise TypeError("on() needs a pattern: @on(\"RECOG_EVENT_STOP\")")
+    matchers = [matcher_of(pattern) for pattern in patterns]
+
+    def mark(method: _Method) -> _Method:
+        marks = [*getattr(method, "_mmdagent_remote_on", ()), *matchers]
+        method._mmdagent_remote_on = marks  # type: ignore[attr-defined]
+        return method
+    return mark
 
 
 class Agent(Handler):
-    """A :class:`Handler` that can also be driven from a plain script.
+    """A :class:`Handler` for dialogues. As a context manager it closes its connection on exit.
 
-    As a context manager it closes its connection on exit.
+    Methods for the caller, beside those of a Handler, from any thread: ``request``, ``submit``,
+    ``wait_for``, ``say``, ``say_stream``, ``stop_speaking``.
     """
+
+    _takers: ClassVar[dict[str, list[Matcher]]] = {}
+    # Made when they are first needed, since __init__ is the user's.
+    _speaker: Optional[Speaker] = None
+    _stops: Optional[dict[str, int]] = None
+    # Guards making those two; held for a statement.
+    _making = threading.Lock()
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        takers: dict[str, list[Matcher]] = {}
+        for each in reversed(cls.__mro__):
+            for name, member in vars(each).items():
+                marks = getattr(member, "_mmdagent_remote_on", None)
+                if marks is not None:
+                    takers[name] = marks
+        cls._takers = takers
 
     def __enter__(self) -> Agent:
         return self
@@ -20,3 +87,229 @@ class Agent(Handler):
     def __exit__(self, kind: Optional[type[BaseException]], error: Optional[BaseException],
                  traceback: Optional[TracebackType]) -> None:
         self.close()
+
+    # Waiting
+
+    def wait_for(self, *patterns: Pattern, timeout: Optional[float] = 10.0) -> Message:
+        """Wait for a message that matches one of the patterns, and take it.
+
+        Lines that came but were not delivered yet are looked at first, oldest first. All others reach
+        ``on_message`` or ``read_line``, in order.
+
+        Args:
+            patterns: see ``Pattern`` in ``pattern.py``.
+            timeout: seconds; None waits for ever.
+
+        Raises:
+            TimeoutError: it did not come; the text has the last lines that did.
+            ConnectionClosed: the connection has ended.
+            QueueFull: the line queue is full of lines that nobody reads.
+        """
+        connection = self._connected()
+        wait = Wait(patterns)
+        found = connection.look_back(wait)
+        return found if found is not None else self._wait(wait, timeout)
+
+    def request(self, *fields: Union[Field, Message],
+                until: Union[Pattern, tuple[Pattern, ...], list[Pattern], None] = None,
+                timeout: Optional[float] = 10.0) -> Message:
+        """Send a command and wait for the message that answers it.
+
+        Args:
+            fields: as for :meth:`send`.
+            until: a pattern, or several of which the first that comes wins. None: what answers this
+                command is known from MMDAgent-EX's own list of messages.
+            timeout: seconds; None waits for ever.
+
+        Raises:
+            ValueError: MMDAgent-EX answers this command with nothing, or it is not known.
+            TypeError, InvalidMessage, ConnectionClosed, TimeoutError: as :meth:`send` and
+                :meth:`wait_for` do.
+        """
+        wait, line = self._prepare(fields, until, in_courier=False)
+        self._connected().waits.add(wait)
+        self._send_for(wait, line)
+        return self._wait(wait, timeout)
+
+    def submit(self, *fields: Union[Field, Message],
+               until: Union[Pattern, tuple[Pattern, ...], list[Pattern], None] = None,
+               timeout: Optional[float] = 10.0) -> Future[Message]:
+        """Do as :meth:`request` does, but return at once, with a future of the answer.
+
+        Its callbacks run in a thread of this connection. Raises what :meth:`send` raises, and
+        ValueError as :meth:`request`.
+        """
+        connection = self._connected()
+        wait, line = self._prepare(fields, until, in_courier=True)
+        connection.waits.add(wait)
+        self._send_for(wait, line)
+        if timeout is not None:
+            def give_up() -> None:
+                if connection.waits.claim(wait):
+                    wait.fail(TimeoutError(connection.waits.timeout_text(wait, timeout)))
+            connection.courier.run_at(monotonic() + timeout, give_up)
+        connection.see_to(wait)
+        return wait.future
+
+    # Speaking
+
+    def say(self, model: Field, voice: Field, text: str) -> Future[bool]:
+        """Have a model speak a text, when all that was to be said before is through.
+
+        Args:
+            model: its alias, such as ``"0"``.
+            voice: a voice of the content, such as ``"mei_voice_normal"``.
+            text: any text; it is cleaned by :func:`clean_text`, and a long one is cut at its sentences.
+
+        Returns:
+            a future: True when it was spoken to the end, False when it was stopped or cut off. It
+            fails with ``TimeoutError`` when the voice did not begin within 3 s or did not end, and
+            with ``ConnectionClosed``.
+
+        Raises:
+            TypeError, InvalidMessage: model or voice cannot be carried.
+            ConnectionClosed: the connection has ended.
+        """
+        name, lines = self._speech_lines(model, voice, text)
+        self._require_open()
+        if not lines:
+            nothing: Future[bool] = Future()
+            nothing.set_result(True)
+            return nothing
+        return self._speech().say(name, lines)
+
+    def say_stream(self, model: Field, voice: Field, tokens: Iterable[str]) -> Future[bool]:
+        """Speak pieces of text as they come, such as a streaming language model gives, by sentences.
+
+        Returns at once; the pieces are taken in a thread of this connection.
+
+        Args:
+            model: its alias.
+            voice: a voice of the content.
+            tokens: any iterable of str. It is closed, if it can be, when the speech is stopped.
+
+        Returns:
+            a future: True when all was spoken, False when it was stopped or cut off. It fails as that of
+            :meth:`say`, and with what the iterable raises.
+
+        Raises:
+            TypeError, InvalidMessage, ConnectionClosed: as for :meth:`say`.
+        """
+        name, _ = self._speech_lines(model, voice, "")
+        future: Future[bool] = Future()
+        stops = self._stop_counts().get(name, 0)
+
+        def speak() -> None:
+            try:
+                result = self._speak_stream(name, voice, tokens, stops)
+            except BaseException as error:  # Of the user's iterable: it is for who asks the future.
+                with suppress(Exception):
+                    future.set_exception(error)
+            else:
+                with suppress(Exception):  # Cancelled.
+                    future.set_result(result)
+        self.spawn(speak)
+        return future
+
+    def stop_speaking(self, model: Field) -> None:
+        """Stop a model's voice, if it speaks, and drop what waits for it. Their futures yield False.
+
+        Raises:
+            TypeError, InvalidMessage: the model cannot be carried.
+        """
+        name, _ = self._speech_lines(model, "voice", "")
+        counts = self._stop_counts()
+        with self._making:
+            counts[name] = counts.get(name, 0) + 1
+        self._speech().stop(name)
+
+    # Private
+
+    def _dispatch(self, message: Message) -> None:
+        taken = False
+        if self._takers and not message.is_echo:
+            for name, matchers in self._takers.items():
+                if any(matches(message) for matches in matchers):
+                    taken = True
+                    getattr(self, name)(*message.args)
+        if not taken:
+            self.on_message(message)
+
+    def _prepare(self, fields: tuple[Union[Field, Message], ...],
+                 until: Union[Pattern, tuple[Pattern, ...], list[Pattern], None], *,
+                 in_courier: bool) -> tuple[Wait, str]:
+        line = compose(fields)
+        patterns: Iterable[Pattern]
+        if until is None:
+            patterns = (answer_to(Message(line)),)
+        else:
+            patterns = until if isinstance(until, (tuple, list)) else (until,)
+        return Wait(patterns, self._connected().courier.run if in_courier else None), line
+
+    def _send_for(self, wait: Wait, line: str) -> None:
+        try:
+            self.send_lines((line,))
+        except BaseException:
+            self._connected().waits.claim(wait)
+            raise
+
+    def _wait(self, wait: Wait, timeout: Optional[float]) -> Message:
+        connection = self._connected()
+        try:
+            in_time = connection.wait(wait, Deadline(timeout))
+        except BaseException:  # Ctrl-C: nobody waits for it any more.
+            connection.waits.claim(wait)
+            raise
+        if not in_time:
+            raise TimeoutError(connection.waits.timeout_text(wait, timeout))
+        return wait.future.result()
+
+    def _require_open(self) -> None:
+        if self.closed:
+            self._connected().raise_closed()
+
+    def _speech_lines(self, model: Field, voice: Field, text: str) -> tuple[str, list[str]]:
+        """The model's name, and the commands that speak a text."""
+        if not isinstance(text, str):
+            raise TypeError(f"a text to say must be a str, not {type(text).__name__}")
+        head = join_fields(("SYNTH_START", model, voice, ""))
+        name = head.split("|")[1]
+        room = (self._connected().profile.max_line or _MAX_LINE) - len(head.encode()) - 1
+        if room < 64 or not name or head.count("|") != 3 or "||" in head:
+            raise InvalidMessage(f"no model and voice to speak with: {head[:80]!r}")
+        cleaned = clean_text(text)
+        return name, [head + part for part in cut_to_fit(cleaned, room)] if cleaned else []
+
+    def _speech(self) -> Speaker:
+        if self._speaker is None:
+            with self._making:
+                if self._speaker is None:
+                    self._speaker = Speaker(self._connected())
+        return self._speaker
+
+    def _stop_counts(self) -> dict[str, int]:
+        with self._making:
+            if self._stops is None:
+                self._stops = {}
+            return self._stops
+
+    def _speak_stream(self, model: str, voice: Field, tokens: Iterable[str], stops: int) -> bool:
+        cutter = SentenceCutter()
+        spoken: list[Future[bool]] = []
+
+        def is_stopped() -> bool:
+            return (self._stop_counts().get(model, 0) != stops
+                    or any(each.done() and not each.result() for each in spoken))
+        try:
+            for piece in tokens:
+                if is_stopped():
+                    return False
+                spoken += [self.say(model, voice, sentence) for sentence in cutter.feed(piece or "")]
+            if is_stopped():
+                return False
+            spoken += [self.say(model, voice, sentence) for sentence in cutter.flush()]
+        finally:
+            close = getattr(tokens, "close", None)
+            if close is not None:
+                close()
+        return all([each.result() for each in spoken])

@@ -135,6 +135,7 @@ class Connection:
         self.spawned: set[threading.Thread] = set()
         self.waits = Waits()
         self.courier = Courier(f"{name}-futures", log, self.spawned.add, self.spawned.discard)
+        self._farewells: list[Callable[[], None]] = []
         self._attend_soon: Callable[[], None] = lambda: call_attendant(self, urgent=True)
         self.opened_at = time.monotonic()
         if leftover:
@@ -391,6 +392,17 @@ class Connection:
         if end is not None and self.waits.claim(wait):
             wait.fail(ConnectionClosed(end.code, end.reason, connection=self.name))
 
+    def watch(self, observe: Callable[[Message], None], farewell: Callable[[], None]) -> None:
+        """Have every line shown to `observe` where it is read, echoes included, and the end told.
+
+        Both must be quick and take no lock but leaves.
+        """
+        with self._state:
+            self._inbound.observe = observe
+            self._farewells.append(farewell)
+        if self._end is not None:
+            farewell()
+
     # Sending: any thread
 
     def send(self, items: Iterable[Outgoing]) -> None:
@@ -496,6 +508,8 @@ class Connection:
         # Behind the end: who registers later finds that.
         if self.waits:
             self.waits.fail_all(lambda: ConnectionClosed(code, reason, connection=self.name))
+        for farewell in self._farewells:
+            farewell()
 
     # The end: read by any thread
 

@@ -100,7 +100,7 @@ class Handler:
             item = connection.read(_FOREVER)
             try:
                 if type(item) is Message:
-                    self.on_message(item)
+                    self._dispatch(item)
                 else:
                     self._hand_over(item)
             except Exception as error:  # Whatever the user's hook raises.
@@ -328,7 +328,10 @@ class Handler:
         elif isinstance(item, bytes):
             self.on_binary(item)
         elif isinstance(item, Message):
-            self.on_message(item)
+            self._dispatch(item)
+
+    def _dispatch(self, message: Message) -> None:
+        self.on_message(message)
 
     def _is_own(self, error: ConnectionClosed) -> bool:
         return error.connection == self._connected().name

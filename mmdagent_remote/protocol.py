@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from codecs import IncrementalDecoder, getincrementaldecoder
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple, Optional, Union
 
 from wsproto import WSConnection
@@ -257,7 +257,7 @@ class Inbound:
     """
 
     __slots__ = ("protocol", "echoes", "_limits", "_lenient", "_cut_text", "_cut_binary",
-                 "_keep_echoes", "_lines", "_check_size")
+                 "_keep_echoes", "_lines", "_check_size", "observe")
 
     def __init__(self, protocol: ServerProtocol, profile: Profile, limits: Limits, *,
                  cut_text: bool = True, cut_binary: bool = True, keep_echoes: bool = True) -> None:
@@ -270,6 +270,8 @@ class Inbound:
         self._keep_echoes = keep_echoes
         self._lines: Optional[Iterator[str]] = None
         self._check_size = False
+        #: Is shown every line, echoes too.
+        self.observe: Optional[Callable[[Message], None]] = None
 
     def next_item(self) -> Union[Item, Control, None]:
         """The next line or whole message, a control event, or None: more bytes are needed."""
@@ -317,9 +319,10 @@ class Inbound:
         if check_size and len(line.encode("utf-8", "surrogatepass")) > self._limits.max_line_size:
             return PeerFault(1009, f"line of more than {self._limits.max_line_size} bytes")
         is_echo = self.echoes is not None and self.echoes.claim(line)
-        if is_echo and not self._keep_echoes:
-            return None
-        return Message(line, is_echo=is_echo)
+        message = Message(line, is_echo=is_echo)
+        if self.observe is not None:
+            self.observe(message)
+        return None if is_echo and not self._keep_echoes else message
 
     def _text_of(self, data: bytes) -> Optional[str]:
         try:

@@ -35,6 +35,19 @@ _log = logging.getLogger("mmdagent_remote.server")
 _ATEXIT_TIMEOUT = 1.0
 
 
+#: Paths whose state is kept: a peer can ask for any path.
+_MAX_STATES = 1000
+
+
+class PathStates(dict[str, dict[str, Any]]):
+    """A dict for each path, made when it is first asked for."""
+
+    def __missing__(self, path: str) -> dict[str, Any]:
+        while len(self) >= _MAX_STATES:
+            self.pop(next(iter(self)), None)
+        return self.setdefault(path, {})
+
+
 class Server:
     """A WebSocket server for MMDAgent-EX.
 
@@ -116,6 +129,7 @@ class Server:
             profile=profile)
         # Orders start() and shutdown(); not held over a join.
         self._lifecycle = threading.Lock()
+        self._state = PathStates()
         self._run: Optional[Run] = None
         self._last_run: Optional[Run] = None
         self._addresses: tuple[tuple[str, int], ...] = ()
@@ -246,6 +260,15 @@ class Server:
             if not connection.post(prepared[connection.profile]) and connection.is_open:
                 failed.append(handler)
         return failed
+
+    @property
+    def state(self) -> PathStates:
+        """A dict for each path, which outlives connections: ``self.server.state[self.path]``.
+
+        After a reconnect a new handler instance begins; what is in here it finds again. It
+        is the user's own; of more than 1000 paths the one that was made first is forgotten.
+        """
+        return self._state
 
     @property
     def connections(self) -> tuple[Handler, ...]:

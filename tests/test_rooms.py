@@ -17,14 +17,14 @@ NAME = PACKAGE.name
 LAYERS = [
     {"errors"},
     {"limits", "profile", "message"},
-    {"lines", "deflate", "keepalive", "pattern", "vocabulary"},
+    {"lines", "deflate", "keepalive", "pattern", "vocabulary", "sentences", "speech"},
     {"handshake"},
     {"protocol"},
     {"settings", "mdf"},
     {"transport", "listener", "courier", "waits"},
     {"wire"},
     {"connection"},
-    {"handler"},
+    {"handler", "speaker"},
     {"registry", "attendant"},
     {"session"},
     {"agent"},
@@ -44,7 +44,7 @@ LAYERS = [
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 
 PURE = {"errors", "message", "limits", "profile", "lines", "handshake", "protocol", "settings", "mdf",
-        "deflate", "keepalive", "pattern", "vocabulary", "testing/receiver", "testing/frames",
+        "deflate", "keepalive", "pattern", "vocabulary", "sentences", "speech", "testing/receiver", "testing/frames",
         "testing/documented", "testing/application"}
 IMPURE = {"socket", "select", "selectors", "ssl", "threading", "_thread", "queue", "time", "logging",
           "asyncio", "concurrent", "multiprocessing", "signal", "subprocess"}
