@@ -44,7 +44,8 @@ LAYERS = [
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 
 PURE = {"errors", "message", "limits", "profile", "lines", "handshake", "protocol", "settings", "mdf",
-        "deflate", "keepalive", "pattern", "vocabulary", "sentences", "speech", "testing/receiver", "testing/frames",
+        "deflate", "keepalive", "pattern", "vocabulary", "sentences", "speech",
+        "testing/receiver", "testing/frames",
         "testing/documented", "testing/application"}
 IMPURE = {"socket", "select", "selectors", "ssl", "threading", "_thread", "queue", "time", "logging",
           "asyncio", "concurrent", "multiprocessing", "signal", "subprocess"}
