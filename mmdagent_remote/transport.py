@@ -31,6 +31,10 @@ _LINUX_TCP_CLOSE_WAIT = 8
 _LINUX_TCP_CLOSE = 7
 
 
+#: Seconds after which a blocked send looks by itself whether there is room.
+_SEND_SLICE = 0.2
+
+
 class DeadlinePassed(TimeoutError):
     """Our deadline, to be told from the kernel's ETIMEDOUT, which is a TimeoutError too. Internal."""
 
@@ -176,7 +180,12 @@ class Transport:
         left = deadline.remaining()
         if left == 0.0:
             raise DeadlinePassed("the deadline has passed")
-        self._ready(sliced(left), for_reading=for_reading)
+        timeout = sliced(left)
+        if not for_reading:
+            # Linux calls a socket writable only when a third of its buffer is free: with a peer that
+            # reads slowly that can take longer than the deadline, though there is room.
+            timeout = _SEND_SLICE if timeout is None else min(timeout, _SEND_SLICE)
+        self._ready(timeout, for_reading=for_reading)
 
     def _ready(self, timeout: Optional[float], *, for_reading: bool) -> bool:
         if self._socket.fileno() < 0:

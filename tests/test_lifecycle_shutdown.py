@@ -245,7 +245,7 @@ class StatesTests(ShutdownCase):
 
 
 class JustOpenTests(ShutdownCase):
-    """A connection whose client has its 101 already, but which the server has not taken in yet."""
+    """A connection whose request was judged, but which the server does not list yet."""
 
     def setUp(self) -> None:
         self.entered, self.release = threading.Event(), threading.Event()
@@ -253,7 +253,7 @@ class JustOpenTests(ShutdownCase):
         test, self.handlers = self, list[Recorder]()
 
         class Opening(Away):
-            # Read between the 101 and the moment from which shutdown() knows of the connection.
+            # Read just before the moment from which shutdown() knows of the connection.
             @property
             def echoes(self) -> bool:  # type: ignore[override]
                 test.handlers.append(self)
@@ -261,8 +261,9 @@ class JustOpenTests(ShutdownCase):
                 return test.release.wait(DEADLINE)
 
         self.server = Server(Opening, port=0, max_queue=2).start()
-        self.client = Client(self.server)
+        self.client = Client(self.server, open=False)
         self.addCleanup(self.client.sock.close)
+        self.client.send(request())
         self.assertTrue(self.entered.wait(DEADLINE))
 
     def shut_down(self) -> tuple[list[str], float]:
@@ -276,7 +277,7 @@ class JustOpenTests(ShutdownCase):
         thread.join(DEADLINE)
         return names, time.monotonic() - began
 
-    # shutdown() cuts it off without telling it the end, and a full queue hides that for ever.
+    # A full queue would hide for ever that its socket was cut off.
     def test_with_a_full_queue(self) -> None:
         """shutdown() ends it in time, also when more lines came than its queue holds."""
         self.client.text("line\n" * 100)
@@ -285,12 +286,6 @@ class JustOpenTests(ShutdownCase):
         self.handlers[0].close()  # Or it would stay for ever.
         self.assertEqual((names, ended), ([], True))
         self.assertLess(elapsed, IN_TIME)
-
-    # shutdown() cuts off what it has not yet seen open, without a Close frame.
-    def test_is_told(self) -> None:
-        """shutdown() sends it a Close with 1001 like any other."""
-        self.shut_down()
-        self.assertEqual(self.client.close_code(), 1001)
 
 
 class CallersTests(ShutdownCase):
