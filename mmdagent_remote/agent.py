@@ -170,13 +170,7 @@ class Agent(Handler):
             TypeError, InvalidMessage: model or voice cannot be carried.
             ConnectionClosed: the connection has ended.
         """
-        name, lines = self._speech_lines(model, voice, text)
-        self._require_open()
-        if not lines:
-            nothing: Future[bool] = Future()
-            nothing.set_result(True)
-            return nothing
-        return self._speech().say(name, lines)
+        return self._say(model, voice, text, None)
 
     def say_stream(self, model: Field, voice: Field, tokens: Iterable[str]) -> Future[bool]:
         """Speak pieces of text as they come, such as a streaming language model gives, by sentences.
@@ -280,6 +274,16 @@ class Agent(Handler):
         cleaned = clean_text(text)
         return name, [head + part for part in cut_to_fit(cleaned, room)] if cleaned else []
 
+    def _say(self, model: Field, voice: Field, text: str,
+             is_wanted: Optional[Callable[[], bool]]) -> Future[bool]:
+        name, lines = self._speech_lines(model, voice, text)
+        self._require_open()
+        if not lines:
+            nothing: Future[bool] = Future()
+            nothing.set_result(True)
+            return nothing
+        return self._speech().say(name, lines, is_wanted)
+
     def _speech(self) -> Speaker:
         if self._speaker is None:
             with self._making:
@@ -297,17 +301,23 @@ class Agent(Handler):
         cutter = SentenceCutter()
         spoken: list[Future[bool]] = []
 
+        def is_wanted() -> bool:
+            return self._stop_counts().get(model, 0) == stops
+
+        def speak(sentences: list[str]) -> None:
+            # Asked for each once more where it is queued: a stop can come while a piece is handed over.
+            spoken.extend(self._say(model, voice, sentence, is_wanted) for sentence in sentences)
+
         def is_stopped() -> bool:
-            return (self._stop_counts().get(model, 0) != stops
-                    or any(each.done() and not each.result() for each in spoken))
+            return not is_wanted() or any(each.done() and not each.result() for each in spoken)
         try:
             for piece in tokens:
                 if is_stopped():
                     return False
-                spoken += [self.say(model, voice, sentence) for sentence in cutter.feed(piece or "")]
+                speak(cutter.feed(piece or ""))
             if is_stopped():
                 return False
-            spoken += [self.say(model, voice, sentence) for sentence in cutter.flush()]
+            speak(cutter.flush())
         finally:
             close = getattr(tokens, "close", None)
             if close is not None:

@@ -32,12 +32,18 @@ class Speaker:
         self._alarms: dict[str, float] = {}
         connection.watch(self._observe, self._farewell)
 
-    def say(self, model: str, lines: list[str]) -> Future[bool]:
-        """Queue an utterance."""
+    def say(self, model: str, lines: list[str],
+            is_wanted: Optional[Callable[[], bool]] = None) -> Future[bool]:
+        """Queue an utterance.
+
+        Args:
+            lines: the commands that speak it.
+            is_wanted: asked when it is put into the queue; False: it counts as stopped already.
+        """
         future: Future[bool] = Future()
         # Once it is its turn it cannot be cancelled any more, only stopped.
         utterance = Utterance(lines, future.set_running_or_notify_cancel)
-        self._do(model, lambda mouth: self._add(mouth, utterance, future))
+        self._do(model, lambda mouth: self._add(mouth, utterance, future, is_wanted))
         return future
 
     def stop(self, model: str) -> None:
@@ -70,7 +76,8 @@ class Speaker:
         self._carry_out(mouth, step(mouth))
         self._set_alarm(model, mouth)
 
-    def _add(self, mouth: Mouth, utterance: Utterance, future: Future[bool]) -> list[Action]:
+    def _add(self, mouth: Mouth, utterance: Utterance, future: Future[bool],
+             is_wanted: Optional[Callable[[], bool]]) -> list[Action]:
         error: Optional[Exception] = None
         if self._connection.end is not None:
             error = self._closed_error()
@@ -79,6 +86,10 @@ class Speaker:
         if error is not None:
             with suppress(InvalidStateError):  # Cancelled by its user.
                 future.set_exception(error)
+            return []
+        if is_wanted is not None and not is_wanted():
+            with suppress(InvalidStateError):
+                future.set_result(False)
             return []
         self._futures[utterance] = future
         return mouth.add(utterance, time.monotonic())

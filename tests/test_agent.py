@@ -429,6 +429,27 @@ class SpeechTests(AgentCase):
         self.assertTrue(closed.wait(DEADLINE))
         self.assertEqual(self.spoken(simulated), ["One."])
 
+    def test_stream_is_stopped_amid_a_piece(self) -> None:
+        """A stop that comes while the sentences of one piece are handed over stops them all."""
+        about, stopped = threading.Event(), threading.Event()
+
+        class Slow(Noting):
+            def _say(self, model: Any, voice: Any, text: str, is_wanted: Any) -> Future[bool]:
+                if text == "Two.":
+                    about.set()
+                    stopped.wait(DEADLINE)
+                return super()._say(model, voice, text, is_wanted)
+        agent, simulated = self.pair(Slow, speech_time=30.0)
+        future = agent.say_stream("0", "v", ["One. Two. Three. "])
+        about.wait(DEADLINE)
+        wait_until(lambda: self.spoken(simulated))
+        agent.stop_speaking("0")
+        stopped.set()
+        self.assertFalse(future.result(DEADLINE))
+        simulated.speech_time = 0.01
+        self.assertTrue(agent.say("0", "v", "again").result(DEADLINE))
+        self.assertEqual(self.spoken(simulated), ["One.", "again"])
+
     def test_stream_that_raises(self) -> None:
         """What the iterable raises is what its future raises."""
         agent, simulated = self.pair()

@@ -13,10 +13,11 @@ import unittest
 from pathlib import Path
 
 import mmdagent_remote
-from mmdagent_remote import Handler, Server
+from mmdagent_remote import Agent, Handler, Server
 from mmdagent_remote.mdf import mdf_lines
+from mmdagent_remote.testing import SimulatedAgent
 from tests.support import DEADLINE, PROJECT, TestCase
-from tests.test_samples import Client, ProgramCase
+from tests.test_samples import SAMPLES, Client, ProgramCase
 
 ENGLISH = PROJECT / "README.md"
 JAPANESE = PROJECT / "README.ja.md"
@@ -60,7 +61,7 @@ class ProgramsTest(ProgramCase):
 
     def test_all_compile(self) -> None:
         """There are as many programs as are tested below, and each is Python."""
-        for page, count in ((ENGLISH, 3), (JAPANESE, 1)):
+        for page, count in ((ENGLISH, 4), (JAPANESE, 2)):
             found = blocks(page, "python")
             self.assertEqual(len(found), count, page.name)
             for number, block in enumerate(found):
@@ -81,9 +82,34 @@ class ProgramsTest(ProgramCase):
                     program.out.clear()
                 self.check_ctrl_c(program)
 
+    def test_dialogue(self) -> None:
+        """It answers, counting over reconnects, and is silent when the user begins to speak."""
+        for page, answer in ((ENGLISH, "hello? That was number {}."),
+                             (JAPANESE, "hello、ですね。{} 回目です。")):
+            with self.subTest(page.name):
+                program = self.program(self.save(page, 1, "host.py"))
+                self.assertEqual(program.port_in_script, 9001)
+                agent = SimulatedAgent(f"ws://127.0.0.1:{program.port}/chat", retry_count=100,
+                                       speech_time=60.0, chatter=False)
+                self.addCleanup(agent.leave)
+                agent.start().wait_connected(DEADLINE)
+                for number in (1, 2):
+                    agent.emit("RECOG_EVENT_STOP|hello")
+                    agent.expect(f"SYNTH_START|0|mei_voice_normal|{answer.format(number)}", DEADLINE)
+                    agent.emit("RECOG_EVENT_START")
+                    agent.expect("SYNTH_STOP|0", DEADLINE)
+                    agent.drop()
+                    agent.wait_connected(DEADLINE, times=number + 1)
+                if page is ENGLISH:
+                    agent.emit("KEY|r")
+                    program.expect("MMDAgent-EX has answered VALUE_EVENT_SET|count")
+                    agent.emit("RECOG_EVENT_STOP|hello")
+                    agent.expect(f"SYNTH_START|0|mei_voice_normal|{answer.format(1)}", DEADLINE)
+                self.check_ctrl_c(program)
+
     def test_embedding(self) -> None:
         """It waits for a client, sends two lines, and ends."""
-        program = self.program(self.save(ENGLISH, 1, "embedded.py"))
+        program = self.program(self.save(ENGLISH, 2, "embedded.py"))
         self.assertEqual(program.port_in_script, 9001)
         program.expect(f"Waiting for MMDAgent-EX at ws://localhost:{program.port}/")
         agent = self.client(Client.mmdagent(program.port))
@@ -91,22 +117,22 @@ class ProgramsTest(ProgramCase):
         self.assertEqual(agent.hear(), "TEXTAREA_SET|clock|12:00")
         self.check_clean(program)
 
-    def unittest_of_page(self, parrot: str) -> subprocess.CompletedProcess[str]:
-        """Run the page's test for some parrot.py."""
-        (self.directory / "parrot.py").write_text(parrot, encoding="utf-8")
-        test = self.save(ENGLISH, 2, "test_parrot.py")
+    def unittest_of_page(self, dialogue: str) -> subprocess.CompletedProcess[str]:
+        """Run the page's test for some dialogue.py."""
+        (self.directory / "dialogue.py").write_text(dialogue, encoding="utf-8")
+        test = self.save(ENGLISH, 3, "test_dialogue.py")
         path = os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH")]))
         return subprocess.run(
             [sys.executable, str(test)], cwd=self.directory, env={**os.environ, "PYTHONPATH": path},
             stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8", timeout=DEADLINE * 3)
 
     def test_unittest(self) -> None:
-        """The page's test passes for the page's parrot, and fails for another."""
-        parrot = blocks(ENGLISH, "python")[0]
-        good = self.unittest_of_page(parrot)
+        """The page's test passes for the sample that it is for, and fails for another."""
+        dialogue = (SAMPLES / "dialogue.py").read_text(encoding="utf-8")
+        good = self.unittest_of_page(dialogue)
         self.assertEqual(good.returncode, 0, good.stderr)
         self.assertIn("Ran 1 test", good.stderr)
-        bad = self.unittest_of_page(parrot.replace("You said", "I said"))
+        bad = self.unittest_of_page(dialogue.replace("You said", "I said"))
         self.assertEqual(bad.returncode, 1, bad.stderr)
         self.assertIn("I said hello", bad.stderr)
 
@@ -135,14 +161,14 @@ class FactsTest(TestCase):
         self.assertEqual(rows, [(each.name, repr(each.default)) for each in options])
 
     def test_names(self) -> None:
-        """Every public name of Handler and Server stands in a table, and every hook and call exists."""
+        """Every public name of Handler, Agent and Server is in a table; every hook and call exists."""
         text = ENGLISH.read_text(encoding="utf-8")
         cells = " ".join(re.findall(r"^\| (.*?) \|", text, re.MULTILINE))
         names = set(re.findall(r"`(\w+)(?:\(.*?\))?`", cells))
-        for owner in (Handler, Server):
+        for owner in (Handler, Agent, Server):
             public = {name for name in vars(owner) if not name.startswith("_")}
             self.assertLessEqual(public - {"echoes"}, names, owner.__name__)
-        known = {*dir(Handler), *dir(Server), *dir(mmdagent_remote),
+        known = {*dir(Agent), *dir(Server), *dir(mmdagent_remote),
                  *inspect.signature(Server).parameters}
         self.assertLessEqual(names, known)
 
