@@ -89,11 +89,7 @@ class Wire:
         Raises:
             DeadlinePassed, OSError: as :meth:`send` does.
         """
-        self._acquire(deadline)
-        try:
-            self._write(deadline)
-        finally:
-            self._wire.release()
+        self._write_once(deadline)
         self.pump()
 
     # For user threads
@@ -142,11 +138,7 @@ class Wire:
             if not items:
                 break
             self._sleep_gap(deadline)
-            self._acquire(deadline)
-            try:
-                self._write(deadline)
-            finally:
-                self._wire.release()
+            self._write_once(deadline)
         self.pump()
         self._leave_rest()
 
@@ -213,11 +205,7 @@ class Wire:
         try:
             while self.is_busy:
                 self._sleep_gap(deadline)
-                self._acquire(deadline)
-                try:
-                    self._write(deadline)
-                finally:
-                    self._wire.release()
+                self._write_once(deadline)
         except OSError:  # Of the peer, or of the deadline.
             return False
         return True
@@ -274,6 +262,13 @@ class Wire:
         self._acquire(deadline)
         try:
             self._transport.close()
+        finally:
+            self._wire.release()
+
+    def _write_once(self, deadline: Deadline) -> None:
+        self._acquire(deadline)
+        try:
+            self._write(deadline)
         finally:
             self._wire.release()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import socket
-import ssl
 import threading
 import time
 import tracemalloc
@@ -14,7 +13,7 @@ from contextlib import contextmanager
 from mmdagent_remote import Message
 
 from .client import Client
-from .support import DATA, DEADLINE, Recorder, TestCase, wait_until
+from .support import DEADLINE, Recorder, TestCase, wait_until
 
 #: Generous: what is promised within a tenth of a second may take so long on a loaded machine.
 LATE = 8.0
@@ -121,18 +120,6 @@ def reset(client: Client) -> None:
     """End a client's connection with RST."""
     client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
     client.sock.close()
-
-
-def server_context() -> ssl.SSLContext:
-    """TLS with the test certificate."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(DATA / "localhost-cert.pem", DATA / "localhost-key.pem")
-    return context
-
-
-def client_context() -> ssl.SSLContext:
-    """TLS that trusts it."""
-    return ssl.create_default_context(cafile=str(DATA / "localhost-cert.pem"))
 
 
 def wait_done(handler: object) -> None:

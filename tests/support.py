@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import ssl
 import threading
 import time
 import unittest
@@ -42,6 +43,18 @@ def open_files() -> Optional[set[str]]:
         except OSError:
             pass  # The listing's own descriptor.
     return found
+
+
+def server_context() -> ssl.SSLContext:
+    """TLS with the test certificate."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(DATA / "localhost-cert.pem", DATA / "localhost-key.pem")
+    return context
+
+
+def client_context() -> ssl.SSLContext:
+    """TLS that trusts it."""
+    return ssl.create_default_context(cafile=str(DATA / "localhost-cert.pem"))
 
 
 class TestCase(unittest.TestCase):

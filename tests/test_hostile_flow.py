@@ -10,8 +10,8 @@ from typing import Optional
 from mmdagent_remote import ConnectionClosed, Server
 
 from .client import PING, Client, frame
-from .hostile import LATE, Echo, HostileCase, client_context, server_context, wait_done
-from .support import DEADLINE, Recorder, wait_until
+from .hostile import LATE, Echo, HostileCase, wait_done
+from .support import DEADLINE, Recorder, client_context, server_context, wait_until
 
 #: A few thousand of these fill the kernel's buffers.
 _LINE = "x" * 1000

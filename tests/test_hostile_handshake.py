@@ -8,8 +8,8 @@ import time
 import warnings
 
 from .client import Client, request
-from .hostile import LATE, Echo, HostileCase, client_context, reset, server_context
-from .support import DATA, DEADLINE, Recorder, TestCase, wait_until
+from .hostile import LATE, Echo, HostileCase, reset
+from .support import DATA, DEADLINE, Recorder, TestCase, client_context, server_context, wait_until
 
 _GOOD = request()
 _KEY = b"Sec-WebSocket-Key: nLQTUQM3yFumh2d27HB3Kg==\r\n"

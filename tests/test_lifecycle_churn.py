@@ -16,8 +16,7 @@ from mmdagent_remote.session import Session
 from .soak.churn import STYLES
 from .soak.handlers import Counts, Flood, Talk
 from .soak.world import World
-from .support import DEADLINE, TestCase, open_files, wait_until
-from .test_session import server_context
+from .support import DEADLINE, TestCase, open_files, server_context, wait_until
 
 
 class Tally:

@@ -13,8 +13,7 @@ from mmdagent_remote import Handler, Message, Server
 from mmdagent_remote.limits import MAX_QUEUE_BYTES
 
 from .client import BINARY, CLOSE, PING, PONG, Client, frame, request
-from .support import DEADLINE, Recorder, TestCase, wait_until
-from .test_session import client_context, server_context
+from .support import DEADLINE, Recorder, TestCase, client_context, server_context, wait_until
 
 #: Promised is one second; this is for a loaded machine.
 SOON = 3.0

@@ -13,8 +13,7 @@ from contextlib import suppress
 from mmdagent_remote import ConnectionClosed, Message, Server
 
 from .client import Client, frame, request
-from .support import DEADLINE, Recorder, TestCase, wait_until
-from .test_session import client_context, server_context
+from .support import DEADLINE, Recorder, TestCase, client_context, server_context, wait_until
 
 #: Promised is one second; this is for a loaded machine.
 IN_TIME = 3.0

@@ -12,8 +12,7 @@ from collections.abc import Callable
 from mmdagent_remote import Agent, ConnectionClosed, Message, Server
 
 from .client import CLOSE, PING, PONG, TEXT, Client, frame
-from .support import DEADLINE, Recorder, TestCase, wait_until
-from .test_session import client_context, server_context
+from .support import DEADLINE, Recorder, TestCase, client_context, server_context, wait_until
 
 WRITERS = 8
 

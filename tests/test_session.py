@@ -12,19 +12,7 @@ from collections.abc import Callable
 from mmdagent_remote import ConnectionClosed, Handler, Message
 
 from .client import CLOSE, PING, PONG, TEXT, Client, frame, request
-from .support import DATA, DEADLINE, Recorder, TestCase, wait_until
-
-
-def server_context() -> ssl.SSLContext:
-    """TLS with the test certificate."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(DATA / "localhost-cert.pem", DATA / "localhost-key.pem")
-    return context
-
-
-def client_context() -> ssl.SSLContext:
-    """TLS that trusts it."""
-    return ssl.create_default_context(cafile=str(DATA / "localhost-cert.pem"))
+from .support import DATA, DEADLINE, Recorder, TestCase, client_context, server_context, wait_until
 
 
 class Echo(Recorder):
