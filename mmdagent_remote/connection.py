@@ -47,6 +47,9 @@ _PROBE_STEPS = 64
 
 _SEND_TIMEOUT = "send timeout"
 
+#: Seconds beyond close_timeout for the rest of a line that has begun.
+_LAST_PARTS = 0.2
+
 #: Ends that are no error for ``lines()``: normal, going away, no code at all.
 _NORMAL_CODES = frozenset({1000, 1001, 1005})
 
@@ -697,7 +700,11 @@ class Connection:
         deadline = self._closing or Deadline(self.limits.close_timeout)
         end = self._end or End(1006, "", False, False)
         try:
-            if end.code != 1006 and self.wire.flush(deadline):
+            # When its time is over only the rest of a line and the Close are left; half a line would
+            # spoil the first one after a reconnect.
+            is_told = end.code != 1006 and (
+                self.wire.flush(deadline) or self.wire.flush(Deadline(_LAST_PARTS)))
+            if is_told:
                 self._linger(end, Deadline(min(deadline.remaining() or 0.0, self.linger)))
         except OSError:
             pass  # It is broken: there is nobody left to wait for.

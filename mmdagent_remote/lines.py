@@ -131,14 +131,20 @@ def size_of(item: Outgoing) -> int:
     return len(item) if isinstance(item, bytes) else len(item.data)
 
 
-def next_payload(waiting: deque[Outgoing], max_frame: Optional[int]) -> tuple[bytes, bool, list[bytes]]:
+def next_payload(waiting: deque[Outgoing], max_frame: Optional[int],
+                 taken_out: Optional[list[Outgoing]] = None) -> tuple[bytes, bool, list[bytes]]:
     """Take the payload of the next frame from the queue, which must not be empty.
+
+    Args:
+        taken_out: is given the items whose payload it is.
 
     Returns:
         the payload, whether it is text, and the payloads, of the same kind, that must follow at once: a
         line or a chunk longer than ``max_frame`` is cut over consecutive frames with nothing between.
     """
     first = waiting.popleft()
+    if taken_out is not None:
+        taken_out.append(first)
     if isinstance(first, bytes):
         if max_frame is None or len(first) <= max_frame:
             return first, False, []
@@ -155,6 +161,8 @@ def next_payload(waiting: deque[Outgoing], max_frame: Optional[int]) -> tuple[by
         if isinstance(item, bytes) or size + len(item.data) > max_frame:
             break
         waiting.popleft()
+        if taken_out is not None:
+            taken_out.append(item)
         taken.append(item.data)
         size += len(item.data)
     return b"".join(taken), True, []

@@ -276,8 +276,11 @@ class Wire:
 
     def _write(self, deadline: Optional[Deadline]) -> bool:
         """Move bytes to the kernel until nothing is due, waiting only with a deadline."""
-        while not self._abandoned:
+        while True:
             if not self._tail:
+                # A line that has begun is sent to its end, as long as the kernel takes it.
+                if self._abandoned and not self._followers:
+                    return True
                 self._tail = memoryview(self._next_bytes())
                 if not self._tail:
                     return True
@@ -295,7 +298,6 @@ class Wire:
                 if self._is_opening:
                     self._is_opening = False
                     self._hold_until = self._last_sent + self._profile.first_line_hold
-        return True
 
     def _next_bytes(self) -> bytes:
         with self._state:
@@ -350,7 +352,16 @@ class Wire:
         return frames
 
     def _take(self) -> tuple[bytes, bool, list[bytes]]:
-        payload, text, rest = next_payload(self._waiting, self._max_frame)
+        if self._echoes is None:
+            payload, text, rest = next_payload(self._waiting, self._max_frame)
+        else:
+            taken: list[Outgoing] = []
+            payload, text, rest = next_payload(self._waiting, self._max_frame, taken)
+            # Before the lines leave, since an echo can be faster than the next statement; and not when
+            # they are queued, since the queue holds far more lines than are remembered.
+            for item in taken:
+                if not isinstance(item, bytes) and item.echo is not None:
+                    self._echoes.sent(item.echo)
         self._waiting_size -= len(payload) + sum(map(len, rest))
         return payload, text, rest
 
@@ -367,9 +378,6 @@ class Wire:
     def _put(self, item: Outgoing) -> None:
         if self._sealed:
             raise WireSealed
-        if self._echoes is not None and not isinstance(item, bytes) and item.echo is not None:
-            # Before the line leaves: an echo can be faster than the next statement.
-            self._echoes.sent(item.echo)
         self._waiting.append(item)
         self._waiting_size += size_of(item)
 
