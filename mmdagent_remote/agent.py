@@ -126,7 +126,7 @@ class Agent(Handler):
             TypeError, InvalidMessage, ConnectionClosed, TimeoutError: as :meth:`send` and
                 :meth:`wait_for` do.
         """
-        wait, line = self._prepare(fields, until, in_courier=False)
+        wait, line = self._prepare(fields, until, calls_back=False)
         self._connected().waits.add(wait)
         self._send_for(wait, line)
         return self._wait(wait, timeout)
@@ -140,14 +140,15 @@ class Agent(Handler):
         ValueError as :meth:`request`.
         """
         connection = self._connected()
-        wait, line = self._prepare(fields, until, in_courier=True)
+        wait, line = self._prepare(fields, until, calls_back=True)
+        when = None if timeout is None else monotonic() + timeout
         connection.waits.add(wait)
         self._send_for(wait, line)
-        if timeout is not None:
+        if when is not None:
             def give_up() -> None:
                 if connection.waits.claim(wait):
                     wait.fail(TimeoutError(connection.waits.timeout_text(wait, timeout)))
-            connection.courier.run_at(monotonic() + timeout, give_up)
+            connection.courier.run_at(when, give_up, wait.future.done)
         connection.see_to(wait)
         return wait.future
 
@@ -170,7 +171,7 @@ class Agent(Handler):
             TypeError, InvalidMessage: model or voice cannot be carried.
             ConnectionClosed: the connection has ended.
         """
-        return self._say(model, voice, text, None)
+        return self._say(model, voice, text, lambda: True)
 
     def say_stream(self, model: Field, voice: Field, tokens: Iterable[str]) -> Future[bool]:
         """Speak pieces of text as they come, such as a streaming language model gives, by sentences.
@@ -231,14 +232,14 @@ class Agent(Handler):
 
     def _prepare(self, fields: tuple[Union[Field, Message], ...],
                  until: Union[Pattern, tuple[Pattern, ...], list[Pattern], None], *,
-                 in_courier: bool) -> tuple[Wait, str]:
+                 calls_back: bool) -> tuple[Wait, str]:
         line = compose(fields)
         patterns: Iterable[Pattern]
         if until is None:
             patterns = (answer_to(Message(line)),)
         else:
             patterns = until if isinstance(until, (tuple, list)) else (until,)
-        return Wait(patterns, self._connected().courier.run if in_courier else None), line
+        return Wait(patterns, self._connected().callbacks.run if calls_back else None), line
 
     def _send_for(self, wait: Wait, line: str) -> None:
         try:
@@ -275,7 +276,7 @@ class Agent(Handler):
         return name, [head + part for part in cut_to_fit(cleaned, room)] if cleaned else []
 
     def _say(self, model: Field, voice: Field, text: str,
-             is_wanted: Optional[Callable[[], bool]]) -> Future[bool]:
+             is_wanted: Callable[[], bool]) -> Future[bool]:
         name, lines = self._speech_lines(model, voice, text)
         self._require_open()
         if not lines:
@@ -304,20 +305,19 @@ class Agent(Handler):
         def is_wanted() -> bool:
             return self._stop_counts().get(model, 0) == stops
 
-        def speak(sentences: list[str]) -> None:
-            # Asked for each once more where it is queued: a stop can come while a piece is handed over.
-            spoken.extend(self._say(model, voice, sentence, is_wanted) for sentence in sentences)
-
         def is_stopped() -> bool:
             return not is_wanted() or any(each.done() and not each.result() for each in spoken)
+
+        def say_all(sentences: list[str]) -> None:
+            spoken.extend(self._say(model, voice, sentence, is_wanted) for sentence in sentences)
         try:
             for piece in tokens:
                 if is_stopped():
                     return False
-                speak(cutter.feed(piece or ""))
+                say_all(cutter.feed(piece or ""))
             if is_stopped():
                 return False
-            speak(cutter.flush())
+            say_all(cutter.flush())
         finally:
             close = getattr(tokens, "close", None)
             if close is not None:

@@ -114,7 +114,7 @@ class Attendant:
     def _see_to_called(self) -> None:
         for connection in self._take_called():
             self._pending[connection] = None
-            if connection.waits:
+            if connection.is_awaited:
                 self._guard(self._read, connection)
         for connection in list(self._pending):
             self._guard(self._send_due, connection)

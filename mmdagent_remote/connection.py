@@ -137,9 +137,13 @@ class Connection:
         # Threads made by spawn(), and the courier's, for shutdown() to wait for.
         self.spawned: set[threading.Thread] = set()
         self.waits = Waits()
-        self.courier = Courier(f"{name}-futures", log, self.spawned.add, self.spawned.discard)
+        self.courier = Courier(f"{name}-courier", log, self.spawned.add, self.spawned.discard)
+        self.callbacks = Courier(f"{name}-futures", log, self.spawned.add, self.spawned.discard,
+                                 "a callback of a future raised")
         self._farewells: list[Callable[[], None]] = []
-        self._attend_soon: Callable[[], None] = lambda: call_attendant(self, urgent=True)
+        self._is_eager: Callable[[], bool] = lambda: False
+        #: Has lines read at once, if nobody else does.
+        self.attend_soon: Callable[[], None] = lambda: call_attendant(self, urgent=True)
         self.opened_at = time.monotonic()
         if leftover:
             inbound.protocol.receive_data(leftover)
@@ -162,24 +166,25 @@ class Connection:
             TimeoutError: the deadline has passed.
             ConnectionClosed: the end, after all that was received.
         """
-        while True:
-            item: Optional[Item] = None
-            if self.has_pushed:
-                item = self._next_pushed()
-            if item is None:
-                with self._state:
-                    item = self._take()
-            if item is None:
-                if not acquire_lock(self._reading, deadline):
-                    raise TimeoutError("no line came in time")
-                try:
-                    item = self._pull(deadline)
-                finally:
-                    self._reading.release()
-            if item is not None:
-                if self.waits:
-                    self._attend_soon()  # The reader goes away with it, and others wait.
-                return item
+        try:
+            while True:
+                item: Optional[Item] = None
+                if self.has_pushed:
+                    item = self._next_pushed()
+                if item is None:
+                    with self._state:
+                        item = self._take()
+                if item is None:
+                    if not acquire_lock(self._reading, deadline):
+                        raise TimeoutError("no line came in time")
+                    try:
+                        item = self._pull(deadline)
+                    finally:
+                        self._reading.release()
+                if item is not None:
+                    return item
+        finally:
+            self._leave_reading()
 
     def read_for_user(self, deadline: Deadline) -> Item:
         """:meth:`read`, for calls that any thread might make: one reader at a time.
@@ -354,10 +359,11 @@ class Connection:
         The connection's own thread reads meanwhile. Others leave that to whoever reads, or to the
         attendant.
         """
-        self.see_to(wait)
         try:
             if self.owner != threading.get_ident():
+                self.see_to(wait)
                 wait_future(wait.future, deadline)
+                return True
             while not wait.future.done():
                 if not acquire_lock(self._reading, deadline):
                     raise DeadlinePassed("nothing came in time")
@@ -367,12 +373,13 @@ class Connection:
                     self._reading.release()
         except DeadlinePassed:
             return not self.waits.claim(wait)
+        finally:
+            self._leave_reading()
         return True
 
     def see_to(self, wait: Wait) -> None:
         """After registering: have lines read for it, and end it if there will be none."""
-        if self.owner != threading.get_ident():
-            self._attend_soon()
+        self.attend_soon()
         self._fail_if_ended(wait)
 
     def _read_for(self, wait: Wait, deadline: Deadline) -> None:
@@ -390,19 +397,27 @@ class Connection:
         elif not wait.future.done():
             self._receive(deadline)
 
+    def _leave_reading(self) -> None:
+        # The reader goes away, and others wait.
+        if self.is_awaited:
+            self.attend_soon()
+
     def _fail_if_ended(self, wait: Wait) -> None:
         end = self._end
         if end is not None and self.waits.claim(wait):
             wait.fail(ConnectionClosed(end.code, end.reason, connection=self.name))
 
-    def watch(self, observe: Callable[[Message], None], farewell: Callable[[], None]) -> None:
+    def watch(self, observe: Callable[[Message], None], farewell: Callable[[], None],
+              is_eager: Callable[[], bool]) -> None:
         """Have every line shown to `observe` where it is read, echoes included, and the end told.
 
-        Both must be quick and take no lock but leaves.
+        `is_eager` tells whether lines shall be read for that, though nobody else wants one. All must
+        be quick and take no lock but leaves.
         """
         with self._state:
             self._inbound.observe = observe
             self._farewells.append(farewell)
+            self._is_eager = is_eager
         if self._end is not None:
             farewell()
 
@@ -554,12 +569,17 @@ class Connection:
     # The attendant
 
     @property
+    def is_awaited(self) -> bool:
+        """Whether somebody wants lines read at once, whatever the reader does."""
+        return bool(self.waits) or self._is_eager()
+
+    @property
     def is_away(self) -> bool:
         """Whether nobody has read since the last call; to be asked in intervals."""
         if self._end is not None or self._reading.locked():
             return False
         was_read, self._was_read = self._was_read, False
-        return not was_read or bool(self.waits)
+        return not was_read or self.is_awaited
 
     def attend(self) -> bool:
         """Read one step for a reader that is away; never waits. False: not to be watched now.
@@ -711,6 +731,7 @@ class Connection:
         # Releases a thread that still blocks in a send, which then lets go of the wire.
         self._transport.abort()
         self.courier.stop()
+        self.callbacks.stop()
         # A thread that does not let go within a second is stuck outside of our calls.
         has_right = acquire_lock(self._reading, Deadline(1.0))
         try:

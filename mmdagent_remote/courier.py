@@ -1,6 +1,7 @@
-"""One thread of a connection for what must not run in the one that reads: made on first use.
+"""A thread of a connection for what must not run in the one that reads: made on first use.
 
-It resolves futures, whose callbacks are user code, and keeps the times of speech.
+There are two of them: one keeps the times of waits and of speech, the other runs the callbacks of
+futures. Those are user code, which may wait for a future that the first one is to resolve.
 """
 
 from __future__ import annotations
@@ -10,10 +11,38 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from itertools import count
-from typing import Union
+from typing import Optional, TypeVar, Union
 
 Job = Callable[[], None]
+
+_T = TypeVar("_T")
+
+#: Jobs for later that may be void, before a first look which of them are.
+_FEW = 64
+
+_LONGEST = 3600.0
+
+
+class FutureElsewhere(Future[_T]):
+    """A future whose callbacks do not run in the thread that resolves it.
+
+    Args:
+        run: runs a job where they may run.
+    """
+
+    def __init__(self, run: Callable[[Job], None]) -> None:
+        super().__init__()
+        self._run = run
+
+    def add_done_callback(self, fn: Callable[[Future[_T]], object]) -> None:
+        """Call it with this future when it is done."""
+        super().add_done_callback(lambda _: self._run(lambda: _call(fn, self)))
+
+
+def _call(function: Callable[[Future[_T]], object], future: Future[_T]) -> None:
+    function(future)
 
 
 class Courier:
@@ -26,38 +55,43 @@ class Courier:
         log: for what a job raises.
         started: called with the thread, before it runs.
         ended: called in the thread, at its end.
+        fault: what to log when a job raises.
     """
 
     def __init__(self, name: str, log: Union[logging.Logger, logging.LoggerAdapter[logging.Logger]],
                  started: Callable[[threading.Thread], None],
-                 ended: Callable[[threading.Thread], None]) -> None:
+                 ended: Callable[[threading.Thread], None], fault: str = "internal error") -> None:
         self._name = name
         self._log = log
         self._started = started
         self._ended = ended
         self._changed = threading.Condition(threading.Lock())
-        self._jobs: list[tuple[float, int, Job]] = []
+        self._fault = fault
+        self._jobs: list[tuple[float, int, Job, Optional[Callable[[], bool]]]] = []
+        self._look_at = _FEW
         self._numbers = count()
         self._has_thread = False
         self._stopping = False
+        self._is_over = False
 
     def run(self, job: Job) -> None:
         """Run it as soon as possible. Any thread."""
         self.run_at(0.0, job)
 
-    def run_at(self, when: float, job: Job) -> None:
-        """Run it at a time of the monotonic clock; after :meth:`stop`, at once and here."""
-        thread = None
+    def run_at(self, when: float, job: Job, is_void: Optional[Callable[[], bool]] = None) -> None:
+        """Run it at a time of the monotonic clock. Once the thread has ended: what is due, here.
+
+        Args:
+            is_void: tells that it need not run any more, so that it need not be kept.
+        """
         with self._changed:
-            if not self._stopping:
-                heapq.heappush(self._jobs, (when, next(self._numbers), job))
-                self._changed.notify()
+            if not self._is_over:
                 if not self._has_thread:
-                    self._has_thread = True
-                    thread = threading.Thread(target=self._work, name=self._name, daemon=True)
-                    # Under the lock: stop() finds it started, or not needed.
-                    self._started(thread)
-                    thread.start()
+                    self._start()
+                heapq.heappush(self._jobs, (when, next(self._numbers), job, is_void))
+                if len(self._jobs) > self._look_at:
+                    self._drop_void()
+                self._changed.notify()
                 return
         if not when:
             self._do(job)
@@ -66,7 +100,19 @@ class Courier:
         """End the thread behind the jobs that are due; those for later are dropped. Any thread."""
         with self._changed:
             self._stopping = True
+            self._is_over |= not self._has_thread
             self._changed.notify()
+
+    def _start(self) -> None:
+        # Under the lock: stop() finds it started, or not needed.
+        thread = threading.Thread(target=self._work, name=self._name, daemon=True)
+        self._started(thread)
+        try:
+            thread.start()
+        except RuntimeError:  # There are too many threads; the next job tries it again.
+            self._ended(thread)
+            raise
+        self._has_thread = True
 
     def _work(self) -> None:
         try:
@@ -82,12 +128,19 @@ class Courier:
                 if self._jobs and self._jobs[0][0] <= now:
                     return heapq.heappop(self._jobs)[2]
                 if self._stopping:
+                    self._is_over = True
                     self._jobs.clear()
                     return None
-                self._changed.wait(self._jobs[0][0] - now if self._jobs else None)
+                # There is a longest time that can be waited for.
+                self._changed.wait(min(self._jobs[0][0] - now, _LONGEST) if self._jobs else None)
+
+    def _drop_void(self) -> None:
+        self._jobs = [each for each in self._jobs if each[3] is None or not each[3]()]
+        heapq.heapify(self._jobs)
+        self._look_at = 2 * len(self._jobs) + _FEW
 
     def _do(self, job: Job) -> None:
         try:
             job()
-        except Exception as error:  # A fault must not end the thread that others count on.
-            self._log.error("internal error", exc_info=error)
+        except (Exception, SystemExit) as error:  # It must not end the thread that others count on.
+            self._log.error(self._fault, exc_info=error)

@@ -9,13 +9,13 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
-from typing import Optional
 
 from .connection import Connection
+from .courier import FutureElsewhere
 from .errors import ConnectionClosed, InvalidMessage, QueueFull
 from .lines import prepare_line
 from .message import Message
-from .speech import Action, Mouth, Send, Utterance
+from .speech import Action, End, Mouth, Send, Utterance
 
 #: Models that speak on one connection.
 _MAX_MODELS = 1000
@@ -30,20 +30,16 @@ class Speaker:
         self._futures: dict[Utterance, Future[bool]] = {}
         # When a look at the time is due already; one for each mouth is enough.
         self._alarms: dict[str, float] = {}
-        connection.watch(self._observe, self._farewell)
+        connection.watch(self._observe, self._farewell, lambda: bool(self._futures))
 
-    def say(self, model: str, lines: list[str],
-            is_wanted: Optional[Callable[[], bool]] = None) -> Future[bool]:
-        """Queue an utterance.
-
-        Args:
-            lines: the commands that speak it.
-            is_wanted: asked when it is put into the queue; False: it counts as stopped already.
-        """
-        future: Future[bool] = Future()
+    def say(self, model: str, lines: list[str], is_wanted: Callable[[], bool]) -> Future[bool]:
+        """Queue an utterance, if it is still wanted behind every stop() that was called before."""
+        future: Future[bool] = FutureElsewhere(self._connection.callbacks.run)
         # Once it is its turn it cannot be cancelled any more, only stopped.
         utterance = Utterance(lines, future.set_running_or_notify_cancel)
-        self._do(model, lambda mouth: self._add(mouth, utterance, future, is_wanted))
+        self._futures[utterance] = future
+        self._connection.attend_soon()
+        self._do(model, lambda mouth: self._add(model, mouth, utterance, is_wanted()))
         return future
 
     def stop(self, model: str) -> None:
@@ -53,7 +49,8 @@ class Speaker:
     # Called with the connection's state lock, where a line is read: it must be quick
 
     def _observe(self, message: Message) -> None:
-        if message.startswith("SYNTH_"):
+        # A line that a handler hands on after the end can come when the courier is gone.
+        if message.startswith("SYNTH_") and self._connection.end is None:
             model = message.args[0] if message.args else ""
             self._do(model, lambda mouth: mouth.receive(message, time.monotonic()), known_only=True)
 
@@ -70,29 +67,23 @@ class Speaker:
     def _step(self, model: str, step: Callable[[Mouth], list[Action]], known_only: bool) -> None:
         mouth = self._mouths.get(model)
         if mouth is None:
-            if known_only or len(self._mouths) >= _MAX_MODELS:
+            if known_only:
                 return
-            mouth = self._mouths[model] = Mouth(model)
+            mouth = Mouth(model)
+            if len(self._mouths) < _MAX_MODELS:
+                self._mouths[model] = mouth
         self._carry_out(mouth, step(mouth))
         self._set_alarm(model, mouth)
 
-    def _add(self, mouth: Mouth, utterance: Utterance, future: Future[bool],
-             is_wanted: Optional[Callable[[], bool]]) -> list[Action]:
-        error: Optional[Exception] = None
+    def _add(self, model: str, mouth: Mouth, utterance: Utterance,
+             is_wanted: bool) -> list[Action]:
         if self._connection.end is not None:
-            error = self._closed_error()
-        elif mouth.is_full:
-            error = QueueFull("too many utterances wait for this model")
-        if error is not None:
-            with suppress(InvalidStateError):  # Cancelled by its user.
-                future.set_exception(error)
-            return []
-        if is_wanted is not None and not is_wanted():
-            with suppress(InvalidStateError):
-                future.set_result(False)
-            return []
-        self._futures[utterance] = future
-        return mouth.add(utterance, time.monotonic())
+            return [End(utterance, self._closed_error())]
+        if self._mouths.get(model) is not mouth:
+            return [End(utterance, QueueFull("too many models have spoken"))]
+        if mouth.is_full:
+            return [End(utterance, QueueFull("too many utterances wait for this model"))]
+        return mouth.add(utterance, time.monotonic()) if is_wanted else [End(utterance, False)]
 
     def _carry_out(self, mouth: Mouth, actions: list[Action]) -> None:
         for action in actions:

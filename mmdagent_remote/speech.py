@@ -74,6 +74,7 @@ class Mouth:
         self._line = ""
         self._phase = _Phase.SENT
         self._has_echo = False
+        self._peer_echoes = False
         self._deadline = 0.0
         # Somebody else's utterance: until when it may last, and whether it has begun.
         self._other_until: Optional[float] = None
@@ -108,7 +109,8 @@ class Mouth:
         self._waiting.clear()
         if self._current is None and self._other_until is None:
             return actions
-        self._stopped_line = self._line if self._current else ""
+        if self._current:
+            self._stopped_line = self._line
         actions += [Send(f"SYNTH_STOP|{self._model}"), *self._end_current(False)]
         self._other_until = None
         # A new utterance must not take the end of this one for its own.
@@ -142,6 +144,7 @@ class Mouth:
         """See a line; those about other models or other things change nothing."""
         if message.args[:1] != (self._model,):
             return []
+        self._peer_echoes |= message.is_echo
         if message.type == "SYNTH_START":
             return self._started_by_command(message, now)
         if message.is_echo:
@@ -169,8 +172,9 @@ class Mouth:
         return self._end_current(False)
 
     def _began(self, now: float) -> None:
-        other_is_first = self._other_until is not None and not self._has_echo
-        if self._current and self._phase is _Phase.SENT and not other_is_first:
+        # The echo comes before the event, from a peer that echoes at all.
+        is_ours = self._has_echo or not self._peer_echoes and self._other_until is None
+        if self._current and self._phase is _Phase.SENT and is_ours:
             self._phase = _Phase.STARTED
             self._deadline = now + STOP_TIMEOUT + SECONDS_A_CHARACTER * len(self._line)
         elif self._other_until is not None:
@@ -178,26 +182,27 @@ class Mouth:
             self._other_until = now + STOP_TIMEOUT + SECONDS_A_CHARACTER * self._other_size
 
     def _stopped(self, now: float) -> list[Action]:
-        if self._drain_until is not None:
-            self._drain_until = None
-        elif self._current and self._phase is _Phase.STARTED:
+        if self._drain_until is None and self._current and self._phase is _Phase.STARTED:
             if self._current.lines:
                 return self._speak(now)
             return [*self._end_current(True), *self._next(now)]
-        elif self._other_until is not None and self._other_started:
+        self._drain_until = None
+        if self._other_started:
             self._other_until = None
         return self._next(now)
 
     # One after the other
 
     def _next(self, now: float) -> list[Action]:
+        actions: list[Action] = []
         while (self._waiting and self._current is None and self._other_until is None
                and self._drain_until is None):
             utterance = self._waiting.popleft()
             if utterance.begin():
                 self._current = utterance
-                return self._speak(now)
-        return []
+                return actions + self._speak(now)
+            actions.append(End(utterance, False))
+        return actions
 
     def _speak(self, now: float) -> list[Action]:
         if self._current is None:

@@ -9,10 +9,10 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future, InvalidStateError
-from contextlib import suppress
+from concurrent.futures import Future
 from typing import Optional
 
+from .courier import FutureElsewhere
 from .message import Message
 from .pattern import Matcher, Pattern, describe, matcher_of
 
@@ -28,40 +28,36 @@ class Wait:
 
     Args:
         patterns: any of them answers it.
-        run: how the future is resolved, if not at once: its callbacks are user code, which
+        run: where its callbacks run, if not where it is resolved: they are user code, which
             must not run in the thread that reads.
     """
 
     def __init__(self, patterns: Iterable[Pattern],
                  run: Optional[Callable[[Callable[[], None]], None]] = None) -> None:
-        self.future: Future[Message] = Future()
+        self.future: Future[Message] = Future() if run is None else FutureElsewhere(run)
         found = tuple(patterns)
         if not found:
             raise TypeError("there is no pattern to wait for")
         self._matchers: list[Matcher] = [matcher_of(pattern) for pattern in found]
         self.description = describe(found)
-        self._run = run
 
     def matches(self, message: Message) -> bool:
         """Whether this message answers it. Calls the user's predicates."""
         return any(matcher(message) for matcher in self._matchers)
 
-    def resolve(self, message: Message) -> None:
-        """End it well. By whoever claimed it."""
-        self._finish(lambda: self.future.set_result(message))
+    # By whoever claimed it, and so once. A cancel() that comes later finds that it cannot be cancelled.
+
+    def resolve(self, message: Message) -> bool:
+        """End it well. False: its user has cancelled it, and the message is still to be had."""
+        if not self.future.set_running_or_notify_cancel():
+            return False
+        self.future.set_result(message)
+        return True
 
     def fail(self, error: BaseException) -> None:
-        """End it badly. By whoever claimed it."""
-        self._finish(lambda: self.future.set_exception(error))
-
-    def _finish(self, end: Callable[[], None]) -> None:
-        def ignore_cancelled() -> None:
-            with suppress(InvalidStateError):  # Its user cancelled it right then.
-                end()
-        if self._run is None:
-            ignore_cancelled()
-        else:
-            self._run(ignore_cancelled)
+        """End it badly."""
+        if self.future.set_running_or_notify_cancel():
+            self.future.set_exception(error)
 
 
 class Waits:
@@ -108,16 +104,17 @@ class Waits:
             waits = list(self._pending)
             self._last.append(message)
         for wait in waits:
+            if wait.future.cancelled():
+                if self.claim(wait):
+                    wait.future.set_running_or_notify_cancel()
+                continue
             try:
                 matches = wait.matches(message)
             except Exception as error:  # The user's predicate: its own wait ends with it.
                 if self.claim(wait):
                     wait.fail(error)
                 continue
-            if wait.future.cancelled():
-                self.claim(wait)
-            elif matches and self.claim(wait):
-                wait.resolve(message)
+            if matches and self.claim(wait) and wait.resolve(message):
                 return True
         return False
 

@@ -1,0 +1,306 @@
+"""``speech.py``: one model's utterances, on a clock of the test's own."""
+
+from __future__ import annotations
+
+import unittest
+from typing import Union
+
+from mmdagent_remote import Message
+from mmdagent_remote.speech import (DRAIN_TIMEOUT, MAX_UTTERANCES, SECONDS_A_CHARACTER, START_TIMEOUT,
+                                    STOP_TIMEOUT, Action, Mouth, Send, Utterance)
+
+START, STOP = "SYNTH_EVENT_START|0", "SYNTH_EVENT_STOP|0"
+THEIRS = "SYNTH_START|0|v|theirs"
+
+
+def line_of(text: str) -> str:
+    """The command that speaks a text."""
+    return f"SYNTH_START|0|v|{text}"
+
+
+class SpeechCase(unittest.TestCase):
+    """A mouth, the time, what was sent, and how each utterance ended."""
+
+    def setUp(self) -> None:
+        self.mouth = Mouth("0")
+        self.now = 100.0
+        self.sent: list[str] = []
+        self.ended: dict[str, Union[bool, type[Exception]]] = {}
+        self.names: dict[Utterance, str] = {}
+
+    def note(self, actions: list[Action]) -> None:
+        """Carry actions out."""
+        for action in actions:
+            if isinstance(action, Send):
+                self.sent.append(action.line)
+                continue
+            name, outcome = self.names[action.utterance], action.outcome
+            self.assertNotIn(name, self.ended)
+            self.ended[name] = outcome if isinstance(outcome, bool) else type(outcome)
+
+    def say(self, *texts: str, wanted: bool = True) -> None:
+        """An utterance, named after its first text, of so many lines."""
+        utterance = Utterance([line_of(text) for text in texts], lambda: wanted)
+        self.names[utterance] = texts[0]
+        self.note(self.mouth.add(utterance, self.now))
+
+    def stop(self) -> None:
+        """stop_speaking()."""
+        self.note(self.mouth.stop(self.now))
+
+    def see(self, *lines: str, echo: bool = False) -> None:
+        """Lines are received."""
+        for line in lines:
+            self.note(self.mouth.receive(Message(line, is_echo=echo), self.now))
+
+    def echo(self, text: str) -> None:
+        """The echo of a line of ours."""
+        self.see(line_of(text), echo=True)
+
+    def wait(self, seconds: float) -> None:
+        """Time passes, and the alarm rings as often as it was set."""
+        end = self.now + seconds
+        while (when := self.mouth.next_time) is not None and when <= end:
+            self.now = max(self.now, when)
+            self.note(self.mouth.pass_time(self.now))
+        self.now = end
+        self.note(self.mouth.pass_time(self.now))
+
+    def check(self, sent: str, **ended: Union[bool, type[Exception]]) -> None:
+        """What was sent, as the texts alone, and what has ended."""
+        texts = [line.split("|")[3] if "START" in line else "/" for line in self.sent]
+        self.assertEqual((" ".join(texts), self.ended), (sent, ended))
+
+
+class OrderTests(SpeechCase):
+    """One after the other."""
+
+    def test_spoken(self) -> None:
+        """An utterance is sent at once, and is True when its voice has stopped."""
+        self.say("a")
+        self.check("a")
+        self.echo("a")
+        self.see(START)
+        self.check("a")
+        self.see(STOP)
+        self.check("a", a=True)
+        self.assertIsNone(self.mouth.next_time)
+
+    def test_queue(self) -> None:
+        """The next one is sent when the one before has ended, and not before, in order."""
+        for text in "abc":
+            self.say(text)
+        self.see(START)
+        self.check("a")
+        self.see(STOP)
+        self.check("a b", a=True)
+        self.see(STOP)  # Not of this one, which has not started.
+        self.check("a b", a=True)
+        self.see(START, STOP, START, STOP)
+        self.check("a b c", a=True, b=True, c=True)
+
+    def test_lines(self) -> None:
+        """The lines of a long utterance follow each other; it ends with the last."""
+        self.say("a", "b", "c")
+        self.see(START, STOP, START, STOP)
+        self.check("a b c")
+        self.see(START, STOP)
+        self.check("a b c", a=True)
+
+    def test_other_models(self) -> None:
+        """Events, commands and echoes about other models, or about other things, change nothing."""
+        self.say("a")
+        self.see("SYNTH_EVENT_START|1", "SYNTH_EVENT_STOP|1", "SYNTH_EVENT_START", "SYNTH_EVENT_STOP|00",
+                 "SYNTH_START|1|v|x", "SYNTH_START", "LIPSYNC_EVENT_START|0", "KEY|0")
+        self.see(START)
+        self.see("SYNTH_EVENT_STOP|1", "MOTION_EVENT_DELETE|0", "SYNTH_STOP|0")
+        self.check("a")
+        self.see(STOP)
+        self.check("a", a=True)
+
+    def test_echoes_of_events(self) -> None:
+        """An event that we sent ourselves comes back as an echo, and is no event."""
+        self.say("a")
+        self.see(START, STOP, echo=True)
+        self.wait(START_TIMEOUT)
+        self.check("a", a=TimeoutError)
+
+    def test_not_wanted(self) -> None:
+        """What is not wanted any more when its turn comes is not sent, and has ended."""
+        self.say("a")
+        self.say("b", wanted=False)
+        self.say("c")
+        self.see(START, STOP)
+        self.check("a c", a=True, b=False)
+
+    def test_bound(self) -> None:
+        """The queue is full at its bound, the current one not counted."""
+        for number in range(MAX_UTTERANCES + 1):
+            self.assertFalse(self.mouth.is_full)
+            self.say(str(number))
+        self.assertTrue(self.mouth.is_full)
+
+    def test_fail(self) -> None:
+        """The end of the connection ends all of them with its error."""
+        for text in "abc":
+            self.say(text)
+        self.note(self.mouth.fail(OSError("gone")))
+        self.check("a", a=OSError, b=OSError, c=OSError)
+        self.assertIsNone(self.mouth.next_time)
+
+
+class TimeTests(SpeechCase):
+    """A voice that never begins or never ends."""
+
+    def test_never_begins(self) -> None:
+        """Without a start in time it fails, with a word on the voice, and the queue goes on."""
+        self.say("a")
+        self.say("b")
+        self.wait(START_TIMEOUT - 0.01)
+        self.check("a")
+        self.wait(0.02)
+        self.check("a b", a=TimeoutError)
+        self.see(START, STOP)
+        self.check("a b", a=TimeoutError, b=True)
+
+    def test_texts_of_errors(self) -> None:
+        """The error names the model and the line, and tells the two cases apart."""
+        for events, words in (((), "did not begin.*voice"), ((START,), "did not end")):
+            mouth = Mouth("7")
+            mouth.add(Utterance(["SYNTH_START|7|v|text"], lambda: True), 0.0)
+            for event in events:
+                mouth.receive(Message(event.replace("0", "7")), 0.0)
+            end, = mouth.pass_time(1e6)
+            self.assertRegex(str(end.outcome), f"model 7 {words}.*SYNTH_START.7.v.text")  # type: ignore
+
+    def test_echo_gives_time(self) -> None:
+        """The time to begin runs from the echo, for a peer that was busy before it obeyed."""
+        self.say("a")
+        self.wait(START_TIMEOUT - 0.1)
+        self.echo("a")
+        self.wait(START_TIMEOUT - 0.1)
+        self.check("a")
+        self.wait(0.2)
+        self.check("a", a=TimeoutError)
+
+    def test_never_ends(self) -> None:
+        """Without a stop in time it fails, later for a longer text, and the queue goes on."""
+        for text in ("a", "x" * 1000):
+            with self.subTest(len(text)):
+                self.setUp()
+                self.say(text)
+                self.say("b")
+                self.see(START)
+                self.wait(STOP_TIMEOUT + SECONDS_A_CHARACTER * len(text))
+                self.assertEqual(self.ended, {})
+                self.wait(SECONDS_A_CHARACTER * 20)
+                self.check(f"{text} b", **{text: TimeoutError})
+
+    def test_each_line_has_its_time(self) -> None:
+        """Of a long utterance each line has the whole time to begin; if one does not, all fail."""
+        self.say("a", "b", "c")
+        self.wait(START_TIMEOUT - 1)
+        self.see(START, STOP)
+        self.wait(START_TIMEOUT - 1)
+        self.check("a b")
+        self.wait(1)
+        self.check("a b", a=TimeoutError)
+
+
+class StopTests(SpeechCase):
+    """stop_speaking()."""
+
+    def test_nothing(self) -> None:
+        """With nothing to stop nothing is sent."""
+        self.stop()
+        self.check("")
+
+    def test_current_and_waiting(self) -> None:
+        """The voice is stopped once, and all that was said is False."""
+        for text in "abc":
+            self.say(text)
+        self.see(START)
+        self.stop()
+        self.check("a /", a=False, b=False, c=False)
+
+    def test_next_waits_for_the_end(self) -> None:
+        """What is said after a stop waits for the stopped one's end, which is not its own."""
+        self.say("a")
+        self.see(START)
+        self.stop()
+        self.say("b")
+        self.check("a /", a=False)
+        self.see(STOP)
+        self.check("a / b", a=False)
+        self.see(START)
+        self.check("a / b", a=False)
+        self.see(STOP)
+        self.check("a / b", a=False, b=True)
+
+    def test_no_end_comes(self) -> None:
+        """When the stopped one does not tell its end, the next goes on after a while."""
+        self.say("a")
+        self.stop()
+        self.say("b")
+        self.wait(DRAIN_TIMEOUT - 0.01)
+        self.check("a /", a=False)
+        self.wait(0.02)
+        self.check("a / b", a=False)
+
+    def test_before_its_start(self) -> None:
+        """The start and stop of what was stopped early are not those of the next."""
+        self.say("a")
+        self.stop()
+        self.say("b")
+        self.echo("a")
+        self.see("SYNTH_STOP|0", echo=True)
+        self.see(START, STOP)
+        self.check("a / b", a=False)
+        self.echo("b")
+        self.see(START, STOP)
+        self.check("a / b", a=False, b=True)
+
+    def test_twice(self) -> None:
+        """A second stop while the first is under way drops what was said meanwhile; it sends nothing."""
+        self.say("a")
+        self.see(START)
+        self.stop()
+        self.say("b")
+        self.stop()
+        self.check("a /", a=False, b=False)
+        self.see(STOP)
+        self.say("c")
+        self.check("a / c", a=False, b=False)
+
+    def test_somebody_begins_meanwhile(self) -> None:
+        """Somebody else's that begins and ends while a stop is under way holds nothing up afterwards."""
+        self.say("a")
+        self.stop()
+        self.say("b")
+        self.see(THEIRS, START, STOP)
+        self.check("a / b", a=False)
+
+    def test_twice_before_the_echo(self) -> None:
+        """The late echo of what was stopped is no utterance of somebody else, after two stops too."""
+        self.say("a")
+        self.see(THEIRS, START)
+        self.stop()
+        self.see(THEIRS)
+        self.stop()
+        self.echo("a")
+        self.say("b")
+        self.wait(DRAIN_TIMEOUT)
+        self.check("a / / b", a=False)
+
+    def test_somebody_elses(self) -> None:
+        """The voice is stopped as well when it is somebody else's."""
+        self.see(THEIRS, START)
+        self.stop()
+        self.check("/")
+        self.say("a")
+        self.see(STOP)
+        self.check("/ a")
+
+
+if __name__ == "__main__":
+    unittest.main()
