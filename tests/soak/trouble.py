@@ -104,7 +104,7 @@ def stalled(world: World, chance: random.Random) -> None:
         with visit.connect(f"/flood?count=1000000&id={visit.id}", agent=chance.random() < 0.3) as peer:
             _narrow(peer)
             # Its end is behind data that we do not take, so nothing here can tell of it.
-            world.stop.wait(_GIVEN_UP / 2)
+            world.stop.wait(_GIVEN_UP)
             given_up = not world.stop.is_set() and not visit.disturbed
             visit.account(0, 0, Ending.CUT, reason="timeout" if given_up else "")
 
