@@ -48,7 +48,7 @@ _PROBE_STEPS = 64
 _SEND_TIMEOUT = "send timeout"
 
 #: Seconds beyond close_timeout for the rest of a line that has begun.
-_LAST_PARTS = 0.2
+_LAST_PARTS = 0.4
 
 #: Ends that are no error for ``lines()``: normal, going away, no code at all.
 _NORMAL_CODES = frozenset({1000, 1001, 1005})

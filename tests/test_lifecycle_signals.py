@@ -44,7 +44,8 @@ class Ticking(m.Handler):
         while not self.wait_closed(2):
             self.send("TICK")
 
-m.serve({"/idle": Idle, "/read": Reading, "/send": Sending, "/tick": Ticking}, port=0)
+m.serve({"/idle": Idle, "/read": Reading, "/send": Sending, "/tick": Ticking}, port=0,
+        send_timeout=60)
 print("after")
 """
 
@@ -108,9 +109,6 @@ class SignalTests(TestCase):
         tasks = Path(f"/proc/{process.pid}/task")
         if tasks.exists():
             wait_until(lambda: len(list(tasks.iterdir())) == count, f"{count} threads")
-            # The last one has begun, too.
-            wait_until(lambda: all(b"S (sleeping)" in (task / "status").read_bytes()
-                                   for task in tasks.iterdir()))
 
     def test_sigterm_ends_listen(self) -> None:
         """SIGTERM ends ``listen`` as Ctrl-C does, quietly, while it waits for the keyboard."""
