@@ -131,5 +131,5 @@ class ChurnTests(TestCase):
         # Each attendant may remember the last connection that it looked at.
         wait_until(lambda: alive() <= 2, "connections and sessions are forgotten")
         second = self.memory_when_stopped()
-        # An object of each connection would be some 10 KB.
-        self.assertLess(second - first, 1000 * made)
+        # A connection that is kept is some 10 KB; a tracer of the interpreter takes memory of its own.
+        self.assertLess(second - first, 5000 * made)
