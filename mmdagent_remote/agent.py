@@ -244,7 +244,7 @@ class Agent(Handler):
     def _send_for(self, wait: Wait, line: str) -> None:
         try:
             self.send_lines((line,))
-        except BaseException:
+        except BaseException:  # Whatever it is: what was not sent has no answer.
             self._connected().waits.claim(wait)
             raise
 

@@ -141,7 +141,7 @@ class Connection:
         self.callbacks = Courier(f"{name}-futures", log, self.spawned.add, self.spawned.discard,
                                  "a callback of a future raised")
         self._farewells: list[Callable[[], None]] = []
-        self._is_eager: Callable[[], bool] = lambda: False
+        self._is_eager: Optional[Callable[[], bool]] = None
         #: Has lines read at once, if nobody else does.
         self.attend_soon: Callable[[], None] = lambda: call_attendant(self, urgent=True)
         self.opened_at = time.monotonic()
@@ -231,10 +231,7 @@ class Connection:
             self._raise(end)
         if self._queue:
             item = self._queue.popleft()
-            size = _weight(item)
-            if size:
-                self._queue_bytes -= size
-                self._counted -= 1
+            self._count(item, -1)
             if self._paused:
                 self._is_full()
             return item
@@ -347,9 +344,8 @@ class Connection:
                 for place, item in enumerate(lines):
                     if item is message:
                         del lines[place]
-                        if lines is self._queue and _weight(item):
-                            self._queue_bytes -= _weight(item)
-                            self._counted -= 1
+                        if lines is self._queue:
+                            self._count(message, -1)
                         return True
         return False
 
@@ -571,7 +567,7 @@ class Connection:
     @property
     def is_awaited(self) -> bool:
         """Whether somebody wants lines read at once, whatever the reader does."""
-        return bool(self.waits) or self._is_eager()
+        return bool(self.waits) or self._is_eager is not None and self._is_eager()
 
     @property
     def is_away(self) -> bool:
@@ -640,10 +636,13 @@ class Connection:
 
     def _enqueue(self, item: Item) -> None:
         self._queue.append(item)
+        self._count(item, 1)
+
+    def _count(self, item: Item, change: int) -> None:
         size = _weight(item)
         if size:
-            self._queue_bytes += size
-            self._counted += 1
+            self._queue_bytes += change * size
+            self._counted += change
 
     def _refuse_waits(self) -> None:
         if self.waits:

@@ -68,7 +68,7 @@ def _listen_on_all(addresses: list[tuple[int, str]], port: int) -> list[socket.s
             port = sock.getsockname()[1]
         if not sockets and absent is not None:
             raise absent
-    except BaseException:
+    except BaseException:  # Ctrl-C as well: nothing is left bound.
         for sock in sockets:
             sock.close()
         raise

@@ -130,7 +130,7 @@ class StressTests(TestCase):
                 self.book.count("timed out")
             except ConnectionClosed:
                 self.book.count("closed")
-            except BaseException as error:
+            except BaseException as error:  # In a thread, where no test would see it.
                 self.book.faults.append(error)
                 raise
 

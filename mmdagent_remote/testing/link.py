@@ -56,7 +56,7 @@ class Link:
             self.send(request_of(path, f"[{host}]" if ":" in host else host, port, key))
             head, self.leftover = self._read_head()
             check_answer(head, key)
-        except BaseException:
+        except BaseException:  # Whatever it is: nobody else has the socket yet.
             self._socket.close()
             raise
         #: When the 101 was read, on the monotonic clock, and how long that took.

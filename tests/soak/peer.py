@@ -39,7 +39,7 @@ class Peer(Client):
         try:
             super().__init__(Address(("127.0.0.1", port)), path,  # type: ignore[arg-type]
                              mmdagent=agent, open=open, tls=tls_context() if tls else None)
-        except BaseException:
+        except BaseException:  # Whatever it is: nobody else has the socket yet.
             if hasattr(self, "sock"):
                 self.sock.close()
             raise
