@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import threading
 import unittest
+from collections.abc import Callable
 from concurrent.futures import CancelledError
 from concurrent.futures import wait as wait_all
 
@@ -82,20 +83,27 @@ class WaitsTest(unittest.TestCase):
                 thread.join()
             self.assertEqual(sorted(got), [False, False, False, True])
 
+    def race(self, rival: Callable[[], bool]) -> tuple[bool, bool]:
+        """Offer a line while another thread does something else; whether each of them had success."""
+        start, won = threading.Barrier(2), []
+
+        def compete() -> None:
+            start.wait()
+            won.append(rival())
+        thread = threading.Thread(target=compete)
+        thread.start()
+        start.wait()
+        taken = self.offer("A")
+        thread.join()
+        self.assertEqual(len(won), 1)
+        return taken, won[0]
+
     def test_answer_or_timeout(self) -> None:
         """When an answer meets a timeout the line is either taken or still there, never both."""
         for _ in range(200):
-            wait, start, timed_out = self.add("A"), threading.Barrier(2), []
-
-            def give_up() -> None:
-                start.wait()
-                timed_out.append(self.waits.claim(wait))
-            thread = threading.Thread(target=give_up)
-            thread.start()
-            start.wait()
-            taken = self.offer("A")
-            thread.join()
-            self.assertEqual(timed_out, [not taken])
+            wait = self.add("A")
+            taken, timed_out = self.race(lambda: self.waits.claim(wait))
+            self.assertEqual(timed_out, not taken)
             self.assertEqual(wait.future.done(), taken)
 
     def test_cancelled(self) -> None:
@@ -130,18 +138,9 @@ class WaitsTest(unittest.TestCase):
     def test_cancel_races(self) -> None:
         """Whenever a future is cancelled, either the line is in it or it was not taken."""
         for _ in range(200):
-            wait, start = self.add("A"), threading.Barrier(2)
-            cancelled: list[bool] = []
-
-            def cancel() -> None:
-                start.wait()
-                cancelled.append(wait.future.cancel())
-            thread = threading.Thread(target=cancel)
-            thread.start()
-            start.wait()
-            taken = self.offer("A")
-            thread.join()
-            self.assertEqual(cancelled, [not taken])
+            wait = self.add("A")
+            taken, cancelled = self.race(wait.future.cancel)
+            self.assertEqual(cancelled, not taken)
 
     def test_end_of_all(self) -> None:
         """All that are pending end with an error of their own, the cancelled ones quietly."""
