@@ -9,11 +9,13 @@ import argparse
 import logging
 import os
 import re
+import select
 import signal
 import ssl
 import sys
 import threading
-from collections.abc import Sequence
+from codecs import getincrementaldecoder
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any, NoReturn, Optional
 
@@ -26,6 +28,9 @@ from .transport import load_certificate
 
 #: What a terminal might take for a command: C0, C1 and DEL.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
+
+#: How often one who waits for the keyboard looks for signals, in seconds.
+_LOOK = 0.5
 
 
 class UsageError(Exception):
@@ -156,12 +161,31 @@ def _listen(options: argparse.Namespace) -> int:
     _start(server)
     try:
         # The main thread reads the keyboard, so that Ctrl-C gets through everywhere.
-        for line in sys.stdin or ():
-            _send(server, line.rstrip("\r\n"))
+        for line in _typed_lines():
+            _send(server, line)
         server.serve_forever()
     finally:
         server.shutdown()
     return 0
+
+
+def _typed_lines() -> Iterator[str]:
+    """The lines of standard input up to its end, as they are typed."""
+    if os.name != "posix" or not sys.stdin:
+        for line in sys.stdin or ():
+            yield line.rstrip("\r\n")
+        return
+    # A signal that comes between Python's look for one and the read would wait for the next line.
+    decoder = getincrementaldecoder(sys.stdin.encoding)("replace")
+    keyboard, data, begun = sys.stdin.fileno(), b"?", ""
+    while data:
+        if not select.select([keyboard], [], [], _LOOK)[0]:
+            continue
+        data = os.read(keyboard, 65536)
+        *lines, begun = (begun + decoder.decode(data, final=not data)).split("\n")
+        for line in lines:
+            yield line.rstrip("\r")
+    yield begun.rstrip("\r")
 
 
 def _send(server: Server, line: str) -> None:
