@@ -16,9 +16,13 @@ from typing import Any, ClassVar, Optional, TypeVar, Union
 
 from .errors import InvalidMessage
 from .handler import Handler
+from .audio import Format
 from .message import Field, Message, clean_text, compose, join_fields
 from .pattern import Matcher, Pattern, matcher_of
+from .playback import MAX_LEAD
+from .player import Player, Progress
 from .sentences import SentenceCutter, cut_to_fit
+from .sources import Source, open_sound
 from .speaker import Speaker
 from .transport import Deadline
 from .vocabulary import answer_to
@@ -61,14 +65,15 @@ class Agent(Handler):
     """A :class:`Handler` for dialogues. As a context manager it closes its connection on exit.
 
     Methods for the caller, beside those of a Handler, from any thread: ``request``, ``submit``,
-    ``wait_for``, ``say``, ``say_stream``, ``stop_speaking``.
+    ``wait_for``, ``say``, ``say_stream``, ``speak_audio``, ``stop_speaking``.
     """
 
     _takers: ClassVar[dict[str, list[Matcher]]] = {}
     # Made when they are first needed, since __init__ is the user's.
     _speaker: Optional[Speaker] = None
+    _player: Optional[Player] = None
     _stops: Optional[dict[str, int]] = None
-    # Guards making those two; held for a statement.
+    # Guards making those three; held for a statement.
     _making = threading.Lock()
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -206,8 +211,56 @@ class Agent(Handler):
         self.spawn(speak)
         return future
 
+    def speak_audio(self, model: Field, source: Source, *, lead: float = 0.2, live: bool = False,
+                    rate: int = 16000, channels: int = 1, width: int = 2,
+                    progress: Optional[Progress] = None) -> Future[bool]:
+        """Have a model speak a sound that was made elsewhere, with lip-sync. Returns at once.
+
+        It leaves in real time; what waits on this connection is played in order. It does not wait for
+        :meth:`say`, nor that for it.
+
+        Args:
+            model: its alias, such as ``"0"``. For one that is not there nothing is played or told.
+            source: a path; an open binary file; bytes; or an iterable of bytes, such as a microphone,
+                which is read in a thread of this connection, some seconds ahead, and closed in the
+                end. Bytes are a WAV file with its header, or samples. 16 kHz, 16 bits, mono is played
+                as it is; anything else needs the extra ``audio``.
+            lead: seconds of sound that MMDAgent-EX shall have beforehand, 0 to 30: more stands a worse
+                network, less is silent sooner when it is stopped.
+            live: MMDAgent-EX cuts silence out itself, for a microphone.
+            rate: of samples, in Hz. This and the next two are not used where there is a header.
+            channels: of samples.
+            width: of samples, in bytes for one channel.
+            progress: called with the seconds that were heard, and with how many there are (None
+                while that is not known), 25 times a second, in a thread of this connection.
+
+        Returns:
+            a future: True when all must have been heard, which is reckoned from its length, since
+            MMDAgent-EX says nothing about it; False when it was stopped. It fails with
+            ``ConnectionClosed``, with what the iterable raises, and with ``QueueFull`` when too many
+            sounds wait.
+
+        Raises:
+            TypeError, ValueError, InvalidMessage: a value is wrong, or the source is no sound.
+            OSError: the file cannot be opened.
+            ImportError: the extra is needed and not installed.
+            ConnectionClosed: the connection has ended.
+        """
+        name = join_fields((model, "")).partition("|")[0]
+        if not name or "," in name or len(name.encode()) > 200:
+            raise InvalidMessage(f"no model to speak with: {name[:80]!r}")
+        if not 0 <= lead <= MAX_LEAD:
+            raise ValueError(f"lead must be from 0 to {MAX_LEAD:g} seconds, not {lead!r}")
+        if progress is not None and not callable(progress):
+            raise TypeError(f"progress must be callable, not {type(progress).__name__}")
+        samples = Format(rate, channels, width)
+        self._require_open()
+        return self._audio().play(name, open_sound(source, samples), lead, live, progress)
+
     def stop_speaking(self, model: Field) -> None:
         """Stop a model's voice, if it speaks, and drop what waits for it. Their futures yield False.
+
+        Of a sound from :meth:`speak_audio` MMDAgent-EX still plays what it has: the lead.
 
         Raises:
             TypeError, InvalidMessage: the model cannot be carried.
@@ -217,6 +270,8 @@ class Agent(Handler):
         with self._making:
             counts[name] = counts.get(name, 0) + 1
         self._speech().stop(name)
+        if self._player is not None:
+            self._player.stop(name)
 
     # Private
 
@@ -291,6 +346,13 @@ class Agent(Handler):
                 if self._speaker is None:
                     self._speaker = Speaker(self._connected())
         return self._speaker
+
+    def _audio(self) -> Player:
+        if self._player is None:
+            with self._making:
+                if self._player is None:
+                    self._player = Player(self._connected())
+        return self._player
 
     def _stop_counts(self) -> dict[str, int]:
         with self._making:

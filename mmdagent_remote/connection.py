@@ -139,7 +139,7 @@ class Connection:
         self.waits = Waits()
         self.courier = Courier(f"{name}-courier", log, self.spawned.add, self.spawned.discard)
         self.callbacks = Courier(f"{name}-futures", log, self.spawned.add, self.spawned.discard,
-                                 "a callback of a future raised")
+                                 "a callback raised")
         self._farewells: list[Callable[[], None]] = []
         self._is_eager: Optional[Callable[[], bool]] = None
         #: Has lines read at once, if nobody else does.
@@ -412,8 +412,13 @@ class Connection:
         """
         with self._state:
             self._inbound.observe = observe
-            self._farewells.append(farewell)
             self._is_eager = is_eager
+        self.on_end(farewell)
+
+    def on_end(self, farewell: Callable[[], None]) -> None:
+        """Have the end told, also one that was already. It must be quick and take no lock but leaves."""
+        with self._state:
+            self._farewells.append(farewell)
         if self._end is not None:
             farewell()
 
@@ -558,6 +563,12 @@ class Connection:
         gone = self.wire.is_abandoned
         raise ConnectionClosed(1006 if gone else 1000, "the peer is gone" if gone else "closing",
                                connection=self.name)
+
+    def closed_error(self) -> ConnectionClosed:
+        """How it ended, for a future."""
+        end = self._end
+        code, reason = (end.code, end.reason) if end is not None else (1006, "")
+        return ConnectionClosed(code, reason, connection=self.name)
 
     def _raise(self, end: End) -> NoReturn:
         raise ConnectionClosed(end.code, end.reason, connection=self.name)

@@ -56,7 +56,7 @@ class Speaker:
 
     def _farewell(self) -> None:
         for model in list(self._mouths):
-            self._do(model, lambda mouth: mouth.fail(self._closed_error()))
+            self._do(model, lambda mouth: mouth.fail(self._connection.closed_error()))
 
     def _do(self, model: str, step: Callable[[Mouth], list[Action]], *,
             known_only: bool = False) -> None:
@@ -78,7 +78,7 @@ class Speaker:
     def _add(self, model: str, mouth: Mouth, utterance: Utterance,
              is_wanted: bool) -> list[Action]:
         if self._connection.end is not None:
-            return [End(utterance, self._closed_error())]
+            return [End(utterance, self._connection.closed_error())]
         if self._mouths.get(model) is not mouth:
             return [End(utterance, QueueFull("too many models have spoken"))]
         if mouth.is_full:
@@ -113,8 +113,3 @@ class Speaker:
             self._step(model, lambda mouth: mouth.pass_time(time.monotonic()), True)
         self._alarms[model] = when
         self._connection.courier.run_at(when, wake)
-
-    def _closed_error(self) -> ConnectionClosed:
-        end = self._connection.end
-        code, reason = (end.code, end.reason) if end is not None else (1006, "")
-        return ConnectionClosed(code, reason, connection=self._connection.name)

@@ -45,7 +45,7 @@ class Wire:
     """
 
     __slots__ = ("_transport", "_tls", "_protocol", "_profile", "_limits", "_state", "_wire",
-                 "_echoes", "_max_frame", "_call_attendant", "_waiting", "_waiting_size",
+                 "_echoes", "_max_frame", "_call_attendant", "_waiting", "_waiting_size", "_binaries",
                  "_tail", "_followers", "_pong", "_pings", "_ping_at", "_is_opening", "_first",
                  "_hold_until", "_last_sent", "_sealed", "_dropped", "_abandoned", "_close", "_progress")
 
@@ -63,6 +63,7 @@ class Wire:
         self._echoes = echoes
         self._waiting: deque[Outgoing] = deque()
         self._waiting_size = 0
+        self._binaries = 0
         self._pong: Optional[bytes] = None
         self._pings = 0
         self._ping_at = _NEVER
@@ -248,6 +249,11 @@ class Wire:
         return min(due, max(self._ping_at, self._last_sent + self._profile.gap))
 
     @property
+    def has_binary(self) -> bool:
+        """Whether a binary message waits: sound, which is not given faster than it leaves."""
+        return bool(self._binaries) or self.is_stuck
+
+    @property
     def unsent(self) -> int:
         """How many lines and messages wait, or were dropped by a close."""
         return self._dropped + len(self._waiting)
@@ -363,6 +369,7 @@ class Wire:
                 if not isinstance(item, bytes) and item.echo is not None:
                     self._echoes.sent(item.echo)
         self._waiting_size -= len(payload) + sum(map(len, rest))
+        self._binaries -= not text
         return payload, text, rest
 
     def _frame(self, payload: bytes, text: bool) -> bytes:
@@ -379,6 +386,7 @@ class Wire:
         if self._sealed:
             raise WireSealed
         self._waiting.append(item)
+        self._binaries += isinstance(item, bytes)
         self._waiting_size += size_of(item)
 
     def _has_room(self, size: int) -> bool:
@@ -388,6 +396,7 @@ class Wire:
         # Not the rest of a line whose beginning is out: it would spoil the first line after a reconnect.
         self._dropped += len(self._waiting)
         self._waiting.clear()
+        self._binaries = 0
         self._waiting_size = 0
 
     # Without a lock

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import ssl
 import threading
 import time
@@ -16,6 +17,10 @@ from mmdagent_remote import Handler, Server
 
 DATA = Path(__file__).parent / "data"
 PROJECT = Path(__file__).parent.parent
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # Of a shell that runs us in the background; the programs that tests start would ignore Ctrl-C, too.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 #: Generous: a test that waits for an event fails after so long, on a loaded machine too.
 DEADLINE = 20.0

@@ -57,7 +57,7 @@ class CallbackTests(AgentCase):
             agent.submit("VALUE_SET", "v", 7).add_done_callback(fail)
             agent.submit("VALUE_SET", "v", 7).add_done_callback(lambda future: done.set())
             self.assertTrue(done.wait(DEADLINE))
-        self.assertIn("a callback of a future raised", logs.output[0])
+        self.assertIn("a callback raised", logs.output[0])
 
 
 class WaitRaceTests(AgentCase):

@@ -16,16 +16,17 @@ NAME = PACKAGE.name
 #: From lowest to highest; a module imports only from the lines above its own.
 LAYERS = [
     {"errors"},
-    {"limits", "profile", "message"},
-    {"lines", "deflate", "keepalive", "pattern", "vocabulary", "sentences", "speech"},
+    {"limits", "profile", "message", "audio"},
+    {"lines", "deflate", "keepalive", "pattern", "vocabulary", "sentences", "speech",
+     "playback", "convert"},
     {"handshake"},
     {"protocol"},
     {"settings", "mdf"},
-    {"transport", "listener", "courier"},
+    {"transport", "listener", "courier", "sources"},
     {"waits"},
     {"wire"},
     {"connection"},
-    {"handler", "speaker"},
+    {"handler", "speaker", "player"},
     {"registry", "attendant"},
     {"session"},
     {"agent"},
@@ -46,7 +47,7 @@ LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 
 PURE = {"errors", "message", "limits", "profile", "lines", "handshake", "protocol", "settings", "mdf",
         "deflate", "keepalive", "pattern", "vocabulary", "sentences", "speech",
-        "testing/receiver", "testing/frames",
+        "audio", "playback", "testing/receiver", "testing/frames",
         "testing/documented", "testing/application"}
 IMPURE = {"socket", "select", "selectors", "ssl", "threading", "_thread", "queue", "time", "logging",
           "asyncio", "concurrent", "multiprocessing", "signal", "subprocess"}
