@@ -13,7 +13,7 @@ from tests.test_samples import SAMPLES, Program
 from tests.test_samples_dialogue import VOICE, AgentMixin, DialogueCase, load, spoken
 
 # The script finds these behind its own name, as from a command line.
-_ARGUMENTS = """
+ARGUMENTS = """
 import runpy, sys
 def run_path(script, run_path=runpy.run_path, **options):
     sys.argv[:] = [script, *%r]
@@ -52,7 +52,7 @@ class ChatTest(DialogueCase):
 
     def chat(self, *arguments: str, prepare: str = "") -> Program:
         """The sample, started with these arguments."""
-        return self.program(SAMPLES / "chat_llm.py", prepare + _ARGUMENTS % (arguments,))
+        return self.program(SAMPLES / "chat_llm.py", prepare + ARGUMENTS % (arguments,))
 
     def answer(self, text: str, number: int) -> list[str]:
         """What the canned model says, by sentences."""
