@@ -17,7 +17,7 @@ from .audio import PLAYED, SAMPLE_RATE, Format
 #: Seconds of sound that are read and converted at a time.
 STEP = 0.25
 
-NEEDS = "pip install \"mmdagent-remote[audio]\""
+NEEDS = "pip install soundfile soxr"
 
 _FULL = 32768
 

@@ -2,7 +2,7 @@
 
 Run it with ``python samples/lipsync_wav.py FILE``, and start MMDAgent-EX with a model "0". Without
 a file, espeak-ng (if it is installed) makes one. A file that is not 16 kHz mono, and that of espeak-ng
-is not, needs ``pip install "mmdagent-remote[audio]"``. Ctrl-C ends the program.
+is not, needs ``pip install soundfile soxr``. Ctrl-C ends the program.
 """
 
 import shutil

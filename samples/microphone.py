@@ -1,7 +1,7 @@
 """Speak through the avatar: what the microphone hears, it says, with lip-sync.
 
 Run it with ``python samples/microphone.py``, and start MMDAgent-EX with a model "0". It needs
-``pip install "mmdagent-remote[microphone]"``, and on Linux PortAudio (``apt install libportaudio2``).
+``pip install sounddevice``, and on Linux PortAudio (``apt install libportaudio2``).
 ``--list`` shows the devices, ``--device NUMBER`` takes another than the default. Ctrl-C ends it.
 """
 
@@ -19,7 +19,7 @@ def portaudio():
     try:
         import sounddevice  # type: ignore
     except ImportError:
-        sys.exit('The microphone needs: pip install "mmdagent-remote[microphone]"')
+        sys.exit('The microphone needs: pip install sounddevice')
     except OSError as error:                   # the library is there, PortAudio itself is not
         sys.exit(f"There is no PortAudio here ({error}); on Linux: apt install libportaudio2")
     return sounddevice

@@ -3,7 +3,7 @@
 Run it with ``python samples/tts_voice.py``, start MMDAgent-EX with a model "0", and type. A voice is any
 function from a text to a WAV file as bytes. Three are here, choose with ``--voice``: ``espeak``
 (espeak-ng, if it is installed), ``voicevox`` (a VOICEVOX engine on this machine), and ``beep``, which
-says nothing but needs nothing. All but the last need ``pip install "mmdagent-remote[audio]"``. While one
+says nothing but needs nothing. All but the last need ``pip install soundfile soxr``. While one
 sentence is heard the next is made. An empty line stops the voice. Ctrl-C ends the program.
 """
 

@@ -177,7 +177,7 @@ class MicrophoneTest(AudioCase):
     def test_no_microphone(self) -> None:
         """Without a device, or without the library, it says so in one line."""
         for prepare, words in ((_FAKE_DEVICE % {"is_there": False}, "no microphone that can be used"),
-                               (_NO_LIBRARY, 'pip install "mmdagent-remote[microphone]"')):
+                               (_NO_LIBRARY, 'pip install sounddevice')):
             program = self.start("microphone.py", prepare=prepare)
             self.assertEqual(program.wait(), 1)
             self.assertEqual(len(program.err), 1, program.err)

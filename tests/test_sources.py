@@ -153,8 +153,8 @@ class UntouchedTests(SoundCase):
                 open_sound(source, pcm)
             self.assertIn(words, str(raised.exception))
             self.assertIn("16000 Hz, 16 bits, mono", str(raised.exception))
-            self.assertIn('pip install "mmdagent-remote[audio]"', str(raised.exception))
-        with self.assertRaisesRegex(ValueError, "no WAV file.*mmdagent-remote"):
+            self.assertIn('pip install soundfile soxr', str(raised.exception))
+        with self.assertRaisesRegex(ValueError, "no WAV file.*pip install"):
             open_sound(BytesIO(b"fLaC" + bytes(100)))
 
     def test_refused(self) -> None:
