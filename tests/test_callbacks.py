@@ -384,9 +384,11 @@ class DisconnectTest(CallbacksCase):
     """Ends that the script makes."""
 
     def two(self, server: Any) -> list[Any]:
-        """Two clients, that have arrived."""
-        connections = [self.client(server) for _ in range(2)]
-        wait_until(lambda: len(server.came) == 2)
+        """Two clients, that have arrived one after the other."""
+        connections = []
+        for count in (1, 2):
+            connections.append(self.client(server))
+            wait_until(lambda: len(server.came) == count)
         return connections
 
     def test_gracefully(self) -> None:
