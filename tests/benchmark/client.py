@@ -1,0 +1,123 @@
+"""One connection of the client: raw sockets and prepared frames, so that it is not the bottleneck."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import struct
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from selectors import EVENT_READ, EVENT_WRITE, DefaultSelector
+from typing import Any, Optional
+
+from .frames import CLOSE, REQUEST, Repeated, WrongReply, check_response, client_frame, server_frame
+
+#: Seconds for one reply.
+DEADLINE = 20.0
+
+_RECV_SIZE = 256 * 1024
+
+_CLOSE = client_frame(struct.pack("!H", 1000), opcode=CLOSE)
+_CLOSED = server_frame(struct.pack("!H", 1000), CLOSE)
+
+
+class Client:
+    """A connection to a port of this machine; the handshake is made by :meth:`open`."""
+
+    def __init__(self, port: int, tls: Optional[ssl.SSLContext] = None) -> None:
+        self.sock = socket.create_connection(("127.0.0.1", port), DEADLINE)
+        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if tls is not None:
+            self.sock = tls.wrap_socket(self.sock, server_hostname="localhost")
+        else:
+            set_deadline(self.sock, DEADLINE)
+        self.sock.sendall(REQUEST)
+
+    def open(self) -> Client:
+        """Wait for the answer to the handshake, and check it."""
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            head += self.receive(65536)
+        check_response(head)
+        return self
+
+    def expect(self, expected: bytes, got: bytes = b"") -> None:
+        """Read exactly this, of which a part may have come."""
+        while len(got) < len(expected):
+            got += self.receive(len(expected) - len(got))
+        if got != expected:
+            raise WrongReply(f"{got[:60]!r} instead of {expected[:60]!r}")
+
+    def ask(self, request: bytes, reply: bytes) -> None:
+        """Send, and read exactly this."""
+        self.sock.sendall(request)
+        self.expect(reply)
+
+    def read(self, check: Repeated) -> None:
+        """Read until the check has seen all."""
+        while check.missing:
+            check.feed(self.receive(_RECV_SIZE))
+
+    def close(self) -> None:
+        """The closing handshake. websocket-server sends no Close, it only closes the connection."""
+        self.sock.sendall(_CLOSE)
+        got = b""
+        # A reset: the server has closed with our Close unread.
+        with suppress(ConnectionResetError):
+            while chunk := self.sock.recv(4096):
+                got += chunk
+        self.sock.close()
+        if got not in (_CLOSED, b""):
+            raise WrongReply(f"{got[:60]!r} instead of a Close frame")
+
+    def drop(self) -> None:
+        """Close without a word, after the work."""
+        self.sock.close()
+
+    def receive(self, size: int) -> bytes:
+        """What there is, but never nothing."""
+        try:
+            data = self.sock.recv(size)
+        except (BlockingIOError, TimeoutError):
+            raise WrongReply(f"no reply within {DEADLINE:.0f} s") from None
+        if not data:
+            raise WrongReply("the server closed the connection")
+        return data
+
+
+def set_deadline(sock: socket.socket, seconds: float) -> None:
+    """Like settimeout(), but without its poll() before each call, which would be in each round trip."""
+    sock.settimeout(None)
+    if sys.platform == "win32":
+        value: Any = struct.pack("=L", int(seconds * 1000))
+    else:
+        value = struct.pack("@ll", int(seconds), 0)
+    for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+        sock.setsockopt(socket.SOL_SOCKET, option, value)
+
+
+def exchange(client: Client, buffers: Iterable[bytes], size: int) -> Iterator[bytes]:
+    """Send all buffers and read `size` bytes at the same time; yields what comes.
+
+    In one thread: with two the interpreter's lock would go to and fro.
+    """
+    sock, waiting, view = client.sock, iter(buffers), memoryview(b"")
+    sock.setblocking(False)
+    with DefaultSelector() as selector:
+        selector.register(sock, EVENT_READ | EVENT_WRITE)
+        while size > 0:
+            ready = selector.select(DEADLINE)
+            if not ready:
+                raise WrongReply(f"no reply within {DEADLINE:.0f} s")
+            if ready[0][1] & EVENT_WRITE:
+                view = view or memoryview(next(waiting, b""))
+                if view:
+                    view = view[sock.send(view):]
+                else:
+                    selector.modify(sock, EVENT_READ)
+            if ready[0][1] & EVENT_READ:
+                data = client.receive(_RECV_SIZE)
+                size -= len(data)
+                yield data
+    set_deadline(sock, DEADLINE)

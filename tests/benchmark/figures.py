@@ -1,0 +1,191 @@
+"""What is made of the samples: medians of ratios within each round, growth, and doubts. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from statistics import median
+from typing import Any, Optional
+
+from .contestants import REFERENCE, Contestant
+from .works import Work
+
+#: From these shares on something is said about it.
+_BUSY_CLIENT = 0.9
+_SPREAD = 0.3
+_LOAD = 0.25
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One work on one server in one round. Times in seconds."""
+
+    rate: float = 0.0
+    #: The server's processor time for one message, user and system.
+    cpu: float = 0.0
+    p50: float = 0.0
+    p99: float = 0.0
+    #: The client's processor time, as a share of the time.
+    client: float = 0.0
+    #: Bytes and threads of one connection; for memory only.
+    memory: float = 0.0
+    threads: float = 0.0
+
+
+@dataclass
+class Row:
+    """One work on all servers, by the contestant's place."""
+
+    work: Work
+    samples: dict[int, list[Sample]] = field(default_factory=dict)
+    #: Why a contestant has none.
+    missing: dict[int, str] = field(default_factory=dict)
+
+    def value(self, place: int, name: str) -> Optional[float]:
+        """The median over the rounds of one field of the samples."""
+        values = [getattr(each, name) for each in self.samples.get(place, [])]
+        return median(values) if values else None
+
+    def ratios(self, place: int, reference: int, name: str = "rate") -> list[float]:
+        """One round's value by the reference's in the same round, for all rounds."""
+        pairs = zip(self.samples.get(place, []), self.samples.get(reference, []))
+        return [getattr(one, name) / getattr(other, name) for one, other in pairs
+                if getattr(other, name)]
+
+    def ratio(self, place: int, reference: int, name: str = "rate") -> Optional[float]:
+        """Their median."""
+        found = self.ratios(place, reference, name)
+        return median(found) if found else None
+
+
+@dataclass
+class Result:
+    """A whole run."""
+
+    contestants: list[Contestant]
+    rows: list[Row] = field(default_factory=list)
+    rounds: int = 0
+    #: The machine and the versions, in words.
+    about: dict[str, str] = field(default_factory=dict)
+    #: Of the machine before the start, for each core; None: it cannot be known.
+    load: Optional[float] = None
+    #: Of servers that did not do what they should.
+    faults: list[str] = field(default_factory=list)
+    interrupted: bool = False
+
+    @property
+    def reference(self) -> Optional[int]:
+        """The place of the one that all are compared with."""
+        names = [each.name for each in self.contestants]
+        return names.index(REFERENCE) if REFERENCE in names else None
+
+
+def percentile(values: Sequence[int], percent: int) -> float:
+    """The smallest value that so many percent are not above (nearest rank); 0 of no values."""
+    if not values:
+        return 0.0
+    return float(sorted(values)[max(0, math.ceil(len(values) * percent / 100) - 1)])
+
+
+def exponent(points: Iterable[tuple[float, float]]) -> Optional[float]:
+    """The k of cost = c * scale ** k, from the smallest scale to the largest; 2 is quadratic."""
+    found = sorted((scale, cost) for scale, cost in points if scale > 0 and cost > 0)
+    if len(found) < 2 or found[0][0] == found[-1][0]:
+        return None
+    (small, little), (large, much) = found[0], found[-1]
+    return math.log(much / little) / math.log(large / small)
+
+
+def growth(rows: Iterable[Row], place: int) -> Optional[float]:
+    """The exponent of the server's processor time over the works of one group."""
+    points = []
+    for row in rows:
+        cpu = row.value(place, "cpu")
+        if cpu is not None:
+            # Of all messages together, where their number is what grows.
+            points.append((float(row.work.scale), cpu * row.work.times))
+    return exponent(points)
+
+
+def groups(rows: Iterable[Row]) -> dict[str, list[Row]]:
+    """The rows of each group of growth."""
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        if row.work.growth:
+            found.setdefault(row.work.growth, []).append(row)
+    return found
+
+
+def count_for(seconds: float, spent: float, count: int, smallest: int, largest: int) -> int:
+    """How many messages take so many seconds, when `count` have taken `spent`."""
+    wanted = count * seconds / spent if spent > 0 else largest
+    return int(min(max(wanted, smallest), largest))
+
+
+def doubts(result: Result, names: Sequence[str]) -> list[str]:
+    """What could not be measured cleanly, a sentence each.
+
+    Args:
+        names: of the contestants, for the sentences.
+    """
+    found = []
+    if result.load is None:
+        found.append("The load of the machine before the start is not known on this system.")
+    elif result.load > _LOAD:
+        found.append(f"Before the start the machine was busy: a load of {result.load:.2f} for each "
+                     "core.")
+    if result.rounds < 3:
+        found.append(f"Rounds: {result.rounds}. For a median they are too few; look at the order only.")
+    for row in result.rows:
+        if row.work.is_memory:
+            continue
+        busy = {names[place]: share for place in row.samples
+                if (share := row.value(place, "client")) is not None and share > _BUSY_CLIENT}
+        if busy:
+            found.append(f"{_title(row.work)}: the client was busy all the time with "
+                         f"{', '.join(busy)}; faster than it they cannot look.")
+        wide = {names[place]: spread for place in row.samples
+                if result.reference is not None and place != result.reference
+                and (spread := _spread(row.ratios(place, result.reference))) > _SPREAD}
+        if wide:
+            found.append(f"{_title(row.work)}: from round to round the ratio differs by "
+                         + ", ".join(f"{spread:.0%} ({name})" for name, spread in wide.items()) + ".")
+    return found
+
+
+def _title(work: Work) -> str:
+    return f"{work.title.strip()} ({work.name}, {work.scale})" if work.growth else work.name
+
+
+def _spread(ratios: Sequence[float]) -> float:
+    # Without the widest one of five and more, which one disturbance is enough for.
+    found = sorted(ratios, key=lambda ratio: abs(ratio - median(ratios)))
+    found = found[:-1] if len(found) >= 5 else found
+    return (max(found) - min(found)) / median(found) if found else 0.0
+
+
+def as_json(result: Result) -> dict[str, Any]:
+    """All of it, the single rounds too. Times in seconds."""
+    names = labels(result.contestants)
+    works = []
+    for row in result.rows:
+        peers = {}
+        for place, samples in row.samples.items():
+            fields = {name: row.value(place, name) for name in Sample.__annotations__}
+            peers[names[place]] = {
+                **fields, "rounds": [vars(each) for each in samples],
+                "ratio": None if result.reference is None else row.ratio(place, result.reference)}
+        works.append({"name": row.work.name, "title": row.work.title.strip(), "work": row.work.as_json(),
+                      "peers": peers, "missing": {names[at]: why for at, why in row.missing.items()}})
+    grown = {name: {names[place]: growth(rows, place) for place in range(len(names))}
+             for name, rows in groups(result.rows).items()}
+    return {"about": result.about, "load": result.load, "rounds": result.rounds, "peers": names,
+            "interrupted": result.interrupted, "works": works, "growth": grown,
+            "doubts": doubts(result, names), "faults": result.faults}
+
+
+def labels(contestants: Sequence[Contestant]) -> list[str]:
+    """A name for each; with the interpreter, where there are several."""
+    several = len({each.python for each in contestants}) > 1
+    return [f"{each.name} on {each.version}" if several else each.name for each in contestants]

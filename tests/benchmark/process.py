@@ -1,0 +1,107 @@
+"""The programs that this one starts: asked and answered in lines of JSON, with deadlines, and ended."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import subprocess
+import tempfile
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO, Any, Optional
+
+PROJECT = Path(__file__).parent.parent.parent
+
+#: Seconds to start, and for an answer that needs no work.
+START_DEADLINE = 60.0
+#: Seconds for an end of its own, before it is killed.
+_END_DEADLINE = 3.0
+
+
+class ChildError(Exception):
+    """A program has ended, or did not answer in time; the end of what it wrote is in the text."""
+
+
+class Child:
+    """A module of this package that runs in a process of its own.
+
+    Args:
+        name: for its thread and for errors.
+        command: the interpreter and its arguments.
+    """
+
+    def __init__(self, name: str, command: Sequence[str]) -> None:
+        self.name = name
+        self._errors: IO[bytes] = tempfile.TemporaryFile()
+        # In a session of its own a terminal's Ctrl-C reaches only us, and we end it.
+        self._process = subprocess.Popen(
+            command, cwd=PROJECT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors,
+            text=True, encoding="utf-8", bufsize=1, start_new_session=os.name == "posix")
+        self._answers: queue.SimpleQueue[Optional[str]] = queue.SimpleQueue()
+        # A pipe cannot be waited for with a deadline on every system, a queue can.
+        self._reader = threading.Thread(target=self._read, daemon=True, name=f"benchmark-{name}")
+        self._reader.start()
+
+    @property
+    def pid(self) -> int:
+        """Its process."""
+        return self._process.pid
+
+    def ask(self, command: Any, deadline: float = START_DEADLINE) -> dict[str, Any]:
+        """Send a command, and return its answer.
+
+        Args:
+            deadline: seconds.
+
+        Raises:
+            ChildError: there is none.
+        """
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(json.dumps(command) + "\n")
+            self._process.stdin.flush()
+        except OSError:
+            pass  # It has ended; the answer will say so.
+        return self.answer(deadline)
+
+    def answer(self, deadline: float = START_DEADLINE) -> dict[str, Any]:
+        """The next answer."""
+        try:
+            line = self._answers.get(timeout=deadline)
+        except queue.Empty:
+            raise ChildError(f"no answer within {deadline:.0f} s{self._tail()}") from None
+        if line is None:
+            raise ChildError(f"it has ended{self._tail()}")
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    def end(self) -> None:
+        """Let it end, or kill it."""
+        assert self._process.stdin is not None and self._process.stdout is not None
+        try:
+            self._process.stdin.close()
+        except OSError:
+            pass  # It has ended already.
+        try:
+            self._process.wait(_END_DEADLINE)
+        except subprocess.TimeoutExpired:
+            pass
+        finally:
+            self._process.kill()
+            self._process.wait()
+            self._reader.join()
+            self._process.stdout.close()
+            self._errors.close()
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            self._answers.put(line)
+        self._answers.put(None)
+
+    def _tail(self) -> str:
+        self._errors.seek(0)
+        lines = self._errors.read().decode("utf-8", "replace").splitlines()
+        return "".join(f"\n  | {line}" for line in lines[-8:])

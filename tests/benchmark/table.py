@@ -1,0 +1,126 @@
+"""The result as a person reads it, at 100 columns. Pure."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable, Sequence
+from typing import Optional
+
+from .contestants import Contestant
+from .figures import Result, Row, doubts, groups, growth, labels
+
+_LABEL = 22
+_COLUMN = 7
+_WIDTH = 100
+
+#: What a cell is made of: a row and a column.
+Cell = Callable[[Row, int], Optional[float]]
+
+
+def table(result: Result) -> str:
+    """The whole page."""
+    parts = [[f"{name}: {text}" for name, text in result.about.items()]]
+    if any("-lane" in each.heading for each in result.contestants):
+        parts.append(["-lane: fast_lane=False; -C: without the C unmasker of the extra speed"])
+    if result.interrupted:
+        parts.append(["INTERRUPTED: what follows is what there was by then."])
+    plain = [row for row in result.rows if not row.work.growth and not row.work.is_memory]
+    round_trips = [row for row in plain if row.work.has_round_trips]
+    reference = result.reference
+    if reference is None:
+        parts.append(_grid("Messages a second", result.contestants, plain,
+                           lambda row, at: row.value(at, "rate")))
+    else:
+        where = reference
+        parts.append(_grid(
+            "Rate, as a multiple of websockets.sync in the same round (its own: messages a second)",
+            result.contestants, plain, lambda row, at: (
+                row.value(at, "rate") if at == where else row.ratio(at, where))))
+    parts.append(_grid("Processor time of the server for one message, in µs", result.contestants,
+                       plain, _scaled("cpu", 1e6)))
+    parts.append(_grid("A round trip, median (p50), in µs", result.contestants, round_trips,
+                       _scaled("p50", 1e6)))
+    parts.append(_grid("A round trip, 99 of 100 are faster (p99), in µs", result.contestants,
+                       round_trips, _scaled("p99", 1e6)))
+    memory = [row for row in result.rows if row.work.is_memory]
+    parts.append(_grid("Memory of one idle connection, in KB", result.contestants, memory,
+                       _scaled("memory", 1 / 1000)))
+    parts.append(_grid("Threads of one idle connection", result.contestants, memory,
+                       _scaled("threads", 1)))
+    parts.append(_growth(result))
+    doubtful = doubts(result, labels(result.contestants))
+    parts += [_reasons(result), _list("Not measured cleanly", doubtful), _list("Faults", result.faults)]
+    return "\n\n".join("\n".join(part) for part in parts if part)
+
+
+def short(value: Optional[float]) -> str:
+    """A number in at most five characters, with three digits that count."""
+    if value is None:
+        return "-"
+    for unit, factor in (("M", 1e6), ("k", 1e3)):
+        if abs(value) >= (factor * 10 if unit == "k" else factor):
+            return f"{value / factor:.{1 if abs(value) < factor * 100 else 0}f}{unit}"
+    return f"{value:.{2 if abs(value) < 9.995 else 1 if abs(value) < 99.95 else 0}f}"
+
+
+def _scaled(name: str, factor: float) -> Cell:
+    def cell(row: Row, place: int) -> Optional[float]:
+        value = row.value(place, name)
+        return None if value is None else value * factor
+    return cell
+
+
+def _grid(title: str, contestants: Sequence[Contestant], rows: Sequence[Row], cell: Cell) -> list[str]:
+    if not rows:
+        return []
+    lines = [title, *_heading(contestants)]
+    for row in rows:
+        lines.append(_line(row.work.title, [cell(row, place) for place in range(len(contestants))]))
+    return lines
+
+
+def _line(label: str, values: Sequence[Optional[float]]) -> str:
+    return f"{label:<{_LABEL}}" + "".join(f" {short(value):>{_COLUMN - 1}}" for value in values)
+
+
+def _heading(contestants: Sequence[Contestant]) -> list[str]:
+    columns = [list(each.heading) for each in contestants]
+    if len({each.python for each in contestants}) > 1:
+        columns = [[*column, each.version] for column, each in zip(columns, contestants)]
+    height = max(map(len, columns))
+    rows = zip(*([""] * (height - len(column)) + column for column in columns))
+    lines = [" " * _LABEL + "".join(f"{name:>{_COLUMN}}" for name in row) for row in rows]
+    return [*map(str.rstrip, lines), "-" * (_LABEL + _COLUMN * len(contestants))]
+
+
+def _growth(result: Result) -> list[str]:
+    found = groups(result.rows)
+    if not found:
+        return []
+    lines = ["Growth of the server's processor time, as an exponent: 1 is linear, 2 quadratic",
+             *_heading(result.contestants)]
+    for rows in found.values():
+        lines.append(_line(rows[0].work.title,
+                           [growth(rows, place) for place in range(len(result.contestants))]))
+    return lines
+
+
+def _reasons(result: Result) -> list[str]:
+    # Why there is a "-", by reason; faults are a list of their own.
+    names, reasons = labels(result.contestants), {}
+    for row in result.rows:
+        for place, reason in row.missing.items():
+            if not reason.startswith("failed"):
+                reasons.setdefault(reason, {})[names[place]] = None
+    return _list("Why there is a -", [f"{', '.join(who)}: {why}." for why, who in reasons.items()])
+
+
+def _list(title: str, items: Sequence[str]) -> list[str]:
+    if not items:
+        return []
+    lines = [title]
+    for item in items:
+        first, *rest = item.splitlines()
+        lines += textwrap.wrap(first, _WIDTH, initial_indent="  - ", subsequent_indent="    ")
+        lines += [f"    {line}" for line in rest]
+    return lines
