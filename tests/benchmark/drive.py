@@ -64,8 +64,11 @@ class Drive:
         try:
             for _ in range(number):
                 self._add_client()
-            if work.kind == "writers":
-                self._clients[0].ask(client_frame(f"!{count}\n".encode()), server_frame(b"ready\n"))
+            # A server may know a connection only after its handshake: each has to say that it is ready.
+            if work.kind in ("writers", "broadcast"):
+                question = client_frame(b"0\n" if work.kind == "broadcast" else b"!%d\n" % count)
+                for client in self._clients:
+                    client.ask(question, server_frame(b"ready\n"))
         except BaseException:
             self.end()
             raise

@@ -123,39 +123,44 @@ def count_for(seconds: float, spent: float, count: int, smallest: int, largest: 
     return int(min(max(wanted, smallest), largest))
 
 
-def doubts(result: Result, names: Sequence[str]) -> list[str]:
-    """What could not be measured cleanly, a sentence each.
-
-    Args:
-        names: of the contestants, for the sentences.
-    """
-    found = []
+def doubts(result: Result) -> list[str]:
+    """What could not be measured cleanly, an item each; lines after its first are its parts."""
+    found, names = [], labels(result.contestants)
     if result.load is None:
         found.append("The load of the machine before the start is not known on this system.")
     elif result.load > _LOAD:
-        found.append(f"Before the start the machine was busy: a load of {result.load:.2f} for each "
-                     "core.")
+        found.append(f"The machine was busy before the start: a load of {result.load:.2f} for each core.")
     if result.rounds < 3:
-        found.append(f"Rounds: {result.rounds}. For a median they are too few; look at the order only.")
+        found.append(f"Rounds: {result.rounds}. That is too few for a median; look at the order only.")
+    busy, wide = [], []
     for row in result.rows:
-        if row.work.is_memory:
-            continue
-        busy = {names[place]: share for place in row.samples
-                if (share := row.value(place, "client")) is not None and share > _BUSY_CLIENT}
-        if busy:
-            found.append(f"{_title(row.work)}: the client was busy all the time with "
-                         f"{', '.join(busy)}; faster than it they cannot look.")
-        wide = {names[place]: spread for place in row.samples
-                if result.reference is not None and place != result.reference
-                and (spread := _spread(row.ratios(place, result.reference))) > _SPREAD}
-        if wide:
-            found.append(f"{_title(row.work)}: from round to round the ratio differs by "
-                         + ", ".join(f"{spread:.0%} ({name})" for name, spread in wide.items()) + ".")
+        shares = {place: row.value(place, "client") or 0.0 for place in row.samples}
+        # Where it is the growth that counts, it is that of the server's time.
+        if not row.work.growth:
+            busy += _sentence(row.work, names, shares, _BUSY_CLIENT)
+        wide += _sentence(row.work, names, _spreads(row, result.reference), _SPREAD)
+    if busy:
+        found.append("The client was busy for so much of the time, so the server may be faster:\n"
+                     + "\n".join(busy))
+    if wide:
+        found.append("From round to round the ratio (of growth: the processor time) differed by so "
+                     "much:\n" + "\n".join(wide))
     return found
 
 
-def _title(work: Work) -> str:
-    return f"{work.title.strip()} ({work.name}, {work.scale})" if work.growth else work.name
+def _sentence(work: Work, names: Sequence[str], shares: dict[int, float], bound: float) -> list[str]:
+    parts = [f"{names[place]} {share:.0%}" for place, share in shares.items() if share > bound]
+    title = f"{work.name} {work.scale}" if work.growth else work.name
+    return [f"{title}: {', '.join(parts)}"] if parts else []
+
+
+def _spreads(row: Row, reference: Optional[int]) -> dict[int, float]:
+    if row.work.is_memory:
+        return {place: _spread([each.memory for each in samples])
+                for place, samples in row.samples.items()}
+    if row.work.growth or reference is None:
+        return {place: _spread([each.cpu for each in samples]) for place, samples in row.samples.items()}
+    return {place: _spread(row.ratios(place, reference)) for place in row.samples if place != reference}
 
 
 def _spread(ratios: Sequence[float]) -> float:
@@ -182,7 +187,7 @@ def as_json(result: Result) -> dict[str, Any]:
              for name, rows in groups(result.rows).items()}
     return {"about": result.about, "load": result.load, "rounds": result.rounds, "peers": names,
             "interrupted": result.interrupted, "works": works, "growth": grown,
-            "doubts": doubts(result, names), "faults": result.faults}
+            "doubts": doubts(result), "faults": result.faults}
 
 
 def labels(contestants: Sequence[Contestant]) -> list[str]:

@@ -1,4 +1,4 @@
-"""The other packages, each as its own documentation has it, with its own defaults but for TCP_NODELAY."""
+"""The other packages, each as its documentation has it; its own defaults, but for TCP_NODELAY."""
 
 from __future__ import annotations
 

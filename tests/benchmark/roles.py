@@ -7,7 +7,7 @@ send      a number is answered by so many lines
 writers   ``!`` and a number: four threads make so many lines each, and ``ready`` is answered;
           ``=``: they begin to send. All other messages are counted as in sink, and
           the count is the last that is sent
-broadcast a number is answered by so many lines to every connection
+broadcast a number is answered by so many lines to every connection, 0 by ``ready``
 ========= ======================================================================
 """
 
@@ -104,11 +104,13 @@ class Broadcaster:
     """broadcast."""
 
     def __init__(self, talk: Talk, order: dict[str, Any]) -> None:
-        self._broadcast = talk.broadcast
+        self._talk, self._broadcast = talk, talk.broadcast
         self._line = talk.message(line_of(order["size"]))
 
     def __call__(self, message: Any) -> None:
         assert self._broadcast is not None
+        if not int(message):
+            self._talk.send(self._talk.encode("ready\n"))
         for _ in range(int(message)):
             self._broadcast(self._line)
 

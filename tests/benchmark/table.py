@@ -48,8 +48,8 @@ def table(result: Result) -> str:
     parts.append(_grid("Threads of one idle connection", result.contestants, memory,
                        _scaled("threads", 1)))
     parts.append(_growth(result))
-    doubtful = doubts(result, labels(result.contestants))
-    parts += [_reasons(result), _list("Not measured cleanly", doubtful), _list("Faults", result.faults)]
+    parts += [_reasons(result), _list("Not measured cleanly", doubts(result)),
+              _list("Faults", result.faults)]
     return "\n\n".join("\n".join(part) for part in parts if part)
 
 
@@ -122,5 +122,7 @@ def _list(title: str, items: Sequence[str]) -> list[str]:
     for item in items:
         first, *rest = item.splitlines()
         lines += textwrap.wrap(first, _WIDTH, initial_indent="  - ", subsequent_indent="    ")
-        lines += [f"    {line}" for line in rest]
+        for line in rest:
+            lines += textwrap.wrap(line, _WIDTH, initial_indent="    ", subsequent_indent="      ",
+                                   break_on_hyphens=False)
     return lines

@@ -78,9 +78,9 @@ _RECEIVE = Work("receive-100", "receive 100 B", "receive", "sink", quick=True)
 #: The rows, in their order.
 TABLE = (
     _PING_PONG,
-    replace(_PING_PONG, name="ping-pong-tls", title="  the same, TLS", tls=True, quick=False),
+    replace(_PING_PONG, name="ping-pong-tls", title="ping-pong, TLS", tls=True, quick=False),
     _RECEIVE,
-    replace(_RECEIVE, name="receive-100-tls", title="  the same, TLS", tls=True, quick=False),
+    replace(_RECEIVE, name="receive-100-tls", title="receive 100 B, TLS", tls=True, quick=False),
     replace(_RECEIVE, name="receive-1287", title="receive 1287 B", size=1287),
     replace(_RECEIVE, name="receive-8192", title="receive 8 KB", size=8192),
     Work("echo", "echo, pipelined", "echo", "echo", quick=True),
