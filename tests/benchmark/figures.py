@@ -129,7 +129,7 @@ def doubts(result: Result) -> list[str]:
     if result.load is None:
         found.append("The load of the machine before the start is not known on this system.")
     elif result.load > _LOAD:
-        found.append(f"The machine was busy before the start: a load of {result.load:.2f} for each core.")
+        found.append(f"The machine was busy before: a load of {result.load:.2f} for each core.")
     if result.rounds < 3:
         found.append(f"Rounds: {result.rounds}. That is too few for a median; look at the order only.")
     busy, wide = [], []

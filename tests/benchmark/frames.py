@@ -110,11 +110,16 @@ class Repeated:
     def _refuse(self, data: bytes, phase: int) -> None:
         if not data:
             raise WrongReply(f"the server closed with {self.missing} bytes missing")
+        number, start = divmod(self._seen, len(self._frame))
         expected = self._pattern[phase:phase + min(len(data), self.missing)]
-        at = next((index for index, (one, other) in enumerate(zip(data, expected)) if one != other),
-                  len(expected))
-        raise WrongReply(f"byte {self._seen + at}, in reply {(self._seen + at) // len(self._frame)}: "
-                         f"{data[at:at + 20]!r} instead of {expected[at:at + 20]!r}")
+        raise WrongReply(f"from byte {start} of reply {number} on, {difference(data, expected)}")
+
+
+def difference(got: bytes, expected: bytes) -> str:
+    """Where two differ, and what is there."""
+    at = next((index for index, (one, other) in enumerate(zip(got, expected)) if one != other),
+              min(len(got), len(expected)))
+    return f"byte {at}: {got[at:at + 20]!r} instead of {expected[at:at + 20]!r}"
 
 
 def check_writers(data: bytes, writers: int, count: int, size: int, last: Sequence[bytes]) -> None:

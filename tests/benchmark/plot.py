@@ -55,6 +55,7 @@ def draw(data: Bars, path: Path) -> None:
     axes.set_yticks(range(len(data.works)), data.works)
     axes.invert_yaxis()
     axes.set_xscale("log")
+    axes.xaxis.set_major_formatter("{x:g}")
     axes.set_xlabel(data.title)
     axes.axvline(1, color="black", linewidth=0.8)
     axes.grid(axis="x", which="both", alpha=0.3)

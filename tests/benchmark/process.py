@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import queue
+import signal
 import subprocess
 import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Optional
 
@@ -17,11 +19,33 @@ PROJECT = Path(__file__).parent.parent.parent
 #: Seconds to start, and for an answer that needs no work.
 START_DEADLINE = 60.0
 #: Seconds for an end of its own, before it is killed.
-_END_DEADLINE = 3.0
+_PATIENCE = 3.0
+
+
+#: Those that have not been ended.
+_running: list[Child] = []
 
 
 class ChildError(Exception):
     """A program has ended, or did not answer in time; the end of what it wrote is in the text."""
+
+
+@contextmanager
+def held_signals() -> Iterator[None]:
+    """Within it Ctrl-C and SIGTERM wait, so that no program is forgotten while it starts or ends."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    before = {number: signal.signal(number, lambda number, _: came.append(number))
+              for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for number in came[:1]:
+            signal.raise_signal(number)
 
 
 class Child:
@@ -34,15 +58,18 @@ class Child:
 
     def __init__(self, name: str, command: Sequence[str]) -> None:
         self.name = name
-        self._errors: IO[bytes] = tempfile.TemporaryFile()
-        # In a session of its own a terminal's Ctrl-C reaches only us, and we end it.
-        self._process = subprocess.Popen(
-            command, cwd=PROJECT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors,
-            text=True, encoding="utf-8", bufsize=1, start_new_session=os.name == "posix")
         self._answers: queue.SimpleQueue[Optional[str]] = queue.SimpleQueue()
         # A pipe cannot be waited for with a deadline on every system, a queue can.
         self._reader = threading.Thread(target=self._read, daemon=True, name=f"benchmark-{name}")
-        self._reader.start()
+        with held_signals():
+            self._errors: IO[bytes] = tempfile.TemporaryFile()
+            # In a session of its own a terminal's Ctrl-C reaches only us, and we end it.
+            self._process = subprocess.Popen(
+                command, cwd=PROJECT, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                stderr=self._errors, text=True, encoding="utf-8", bufsize=1,
+                start_new_session=os.name == "posix")
+            self._reader.start()
+            _running.append(self)
 
     @property
     def pid(self) -> int:
@@ -77,15 +104,21 @@ class Child:
         answer: dict[str, Any] = json.loads(line)
         return answer
 
-    def end(self) -> None:
-        """Let it end, or kill it."""
+    def end(self, patience: float = _PATIENCE) -> None:
+        """Let it end, or kill it after so many seconds. Harmless when that has been done."""
+        with held_signals():
+            if self in _running:
+                _running.remove(self)
+                self._end(patience)
+
+    def _end(self, patience: float) -> None:
         assert self._process.stdin is not None and self._process.stdout is not None
         try:
             self._process.stdin.close()
         except OSError:
             pass  # It has ended already.
         try:
-            self._process.wait(_END_DEADLINE)
+            self._process.wait(patience)
         except subprocess.TimeoutExpired:
             pass
         finally:
@@ -105,3 +138,10 @@ class Child:
         self._errors.seek(0)
         lines = self._errors.read().decode("utf-8", "replace").splitlines()
         return "".join(f"\n  | {line}" for line in lines[-8:])
+
+
+def end_all() -> None:
+    """End all that still run, at once."""
+    with held_signals():
+        for child in list(_running):
+            child.end(patience=0.0)

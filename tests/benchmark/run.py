@@ -11,7 +11,7 @@ from typing import Any, Optional
 
 from .contestants import Contestant, why_not
 from .figures import Result, Row, Sample, count_for, labels
-from .process import Child, ChildError
+from .process import Child, ChildError, end_all
 from .works import Work
 
 #: Seconds that a run may take beyond what it should, before it is given up.
@@ -54,8 +54,7 @@ class Benchmark:
                 self.result.rows.append(Row(work))
                 self._measure(self.result.rows[-1])
         finally:
-            self._end_servers()
-            self._end_load()
+            end_all()
 
     def _measure(self, row: Row) -> None:
         self._start_servers(row)
