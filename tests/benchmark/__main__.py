@@ -29,7 +29,7 @@ examples:
   python -m tests.benchmark --work receive-100 --work echo --peer websockets --peer message
   python -m tests.benchmark --python python3.11 --python python3.13 --work ping-pong
 
-exit status: 0 it is done; 1 a server did not do its work, see "Faults"; 130 Ctrl-C, with what
+exit status: 0 it is done; 1 this package did not do a work, see "Faults"; 130 Ctrl-C, with what
 there was by then
 """
 
@@ -57,7 +57,7 @@ def main() -> int:
         options.json.write_text(json.dumps(as_json(result), indent=1) + "\n", encoding="utf-8")
     if options.plot:
         plot.draw(plot.bars(result), options.plot)
-    return INTERRUPTED if result.interrupted else FAULTS if result.faults else GOOD
+    return INTERRUPTED if result.interrupted else FAULTS if result.have_we_failed else GOOD
 
 
 def _options() -> argparse.Namespace:

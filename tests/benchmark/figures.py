@@ -72,7 +72,13 @@ class Result:
     load: Optional[float] = None
     #: Of servers that did not do what they should.
     faults: list[str] = field(default_factory=list)
+    failed: set[int] = field(default_factory=set)
     interrupted: bool = False
+
+    @property
+    def have_we_failed(self) -> bool:
+        """Whether one of them is this package."""
+        return any(self.contestants[place].is_ours for place in self.failed)
 
     @property
     def reference(self) -> Optional[int]:

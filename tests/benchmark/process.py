@@ -44,8 +44,8 @@ def held_signals() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-        for number in came[:1]:
-            signal.raise_signal(number)
+        for caught in came[:1]:
+            signal.raise_signal(caught)
 
 
 class Child:

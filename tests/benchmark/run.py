@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Optional
 
 from .contestants import Contestant, why_not
@@ -18,6 +19,8 @@ from .works import Work
 _PATIENCE = 60.0
 #: Seconds until the threads of connections that were just opened have come to rest.
 _REST = 0.5
+#: Seconds for the connections of one run to end in the server, before another has its turn.
+_SETTLE = 30.0
 #: Seconds of the first run, which only tells how fast the server is.
 _FIRST = 0.005
 
@@ -66,7 +69,7 @@ class Benchmark:
             for place in places[start:] + places[:start]:
                 if place in row.samples:
                     count = counts[place] or 0
-                    sample = self._guard(row, place, lambda *which: self._sample(*which, count))
+                    sample = self._guard(row, place, partial(self._sample, count=count))
                     if place in row.samples and sample is not None:
                         row.samples[place].append(sample)
             if row.work.is_memory and number + 1 < self._rounds_of(row.work):
@@ -88,7 +91,9 @@ class Benchmark:
             row.samples.pop(place, None)
             row.missing[place] = f"failed: {str(error).splitlines()[0]}"
             self.result.faults.append(f"{row.work.name}, {self._names[place]}: {error}")
-            self._servers.pop(place).end()
+            self.result.failed.add(place)
+            if place in self._servers:
+                self._servers.pop(place).end(patience=0.0)
         return None
 
     # One run
@@ -115,6 +120,7 @@ class Benchmark:
 
     def _run(self, work: Work, place: int, count: int) -> tuple[dict[str, Any], ...]:
         server = self._servers[place]
+        threads = server.ask("measure")["threads"]
         self._do("open", work=work.as_json(), port=self._ports[place], count=count,
                  core=self._core if work.one_core else None)
         before = server.ask("measure")
@@ -124,7 +130,11 @@ class Benchmark:
         after = server.ask("measure")
         if work.is_memory:
             self._do("check")
+            # Thousands of threads that all end at once keep the machine busy for minutes.
+            self._servers.pop(place).end(patience=0.0)
         self._do("end")
+        if not work.is_memory:
+            _settle(server, threads)
         return done, before, after
 
     def _do(self, command: str, **arguments: Any) -> dict[str, Any]:
@@ -170,3 +180,10 @@ class Benchmark:
         if self._load is not None:
             self._load.end()
             self._load = None
+
+
+def _settle(server: Child, threads: int) -> None:
+    # What it is still doing is no work of the next one's round.
+    end = time.monotonic() + _SETTLE
+    while server.ask("measure")["threads"] > threads and time.monotonic() < end:
+        time.sleep(0.005)

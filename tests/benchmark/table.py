@@ -107,7 +107,8 @@ def _growth(result: Result) -> list[str]:
 
 def _reasons(result: Result) -> list[str]:
     # Why there is a "-", by reason; faults are a list of their own.
-    names, reasons = labels(result.contestants), {}
+    names = labels(result.contestants)
+    reasons: dict[str, dict[str, None]] = {}
     for row in result.rows:
         for place, reason in row.missing.items():
             if not reason.startswith("failed"):
