@@ -75,12 +75,14 @@ class FiguresTest(unittest.TestCase):
 
     def test_doubts(self) -> None:
         """A busy machine, few rounds, a busy client and a wide spread are told, and nothing else."""
-        good = Result(FOUR, [row("echo", p0=[10.0] * 5, p1=[20.0, 21.0, 22.0, 20.0, 90.0])], 5, load=0.1)
+        fine = row("echo", p0=[10.0] * 5, p1=[20.0, 21.0, 22.0, 20.0, 90.0])
+        good = Result(FOUR, [fine], 5, busy_before=0.01)
         self.assertEqual(figures.doubts(good), [])
         busy = Row(WORK["send"], {1: [Sample(1, 1, client=0.95)] * 2})
-        bad = Result(FOUR, [row("echo", p0=[10.0, 10.0], p1=[20.0, 30.0]), busy], 2, load=1.5)
+        wide = row("echo", p0=[10.0, 10.0], p1=[20.0, 30.0])
+        bad = Result(FOUR, [wide, busy], 2, busy_before=0.5, others=0.25)
         text = "\n".join(figures.doubts(bad))
-        for part in ("1.50 for each core", "Rounds: 2", "send: floor 95%", "echo: floor 40%"):
+        for part in ("start 50% of", "took 25% of", "Rounds: 2", "send: floor 95%", "echo: floor 40%"):
             self.assertIn(part, text)
 
 
@@ -91,8 +93,8 @@ class TableTest(unittest.TestCase):
         """Something of everything."""
         rows = [row("ping-pong", p0=[20000.0], p1=[60000.0], p2=[30000.0]), row("echo", p0=[7.0]),
                 Row(WORK["memory-1000"], {0: [Sample(memory=70000, threads=3)]}, {3: "no need"})]
-        return Result(contestants.choose([], {"": "3"}, True), rows, 5, {"Machine": "this"}, 0.0,
-                      ["echo, text: wrong"])
+        return Result(contestants.choose([], {"": "3"}, True), rows, 5, {"Machine": "this"},
+                      faults=["echo, text: wrong"])
 
     def test_page(self) -> None:
         """It has ratios, processor times, memory, reasons and faults, at 100 columns."""
@@ -106,7 +108,7 @@ class TableTest(unittest.TestCase):
 
     def test_without_the_reference(self) -> None:
         """Without websockets.sync it has rates."""
-        page = table(Result(FOUR[1:], [row("echo", p0=[123456.0])], 5, load=0.0))
+        page = table(Result(FOUR[1:], [row("echo", p0=[123456.0])], 5))
         self.assertIn("Messages a second", page)
         self.assertRegex(page, r"(?m)^echo, pipelined +123k +- ")
 
@@ -123,6 +125,14 @@ class TableTest(unittest.TestCase):
         self.assertEqual(bars.works, ["ping-pong", "echo"])
         self.assertNotIn("websockets", bars.values)
         self.assertEqual(bars.values["simple-websocket"], [3.0, None])
+
+    @unittest.skipUnless(plot.is_there(), "needs matplotlib, from the extra dev")
+    def test_drawing(self) -> None:
+        """The picture is a PNG."""
+        with tempfile.TemporaryDirectory() as directory:
+            path = Path(directory) / "rates.png"
+            plot.draw(plot.bars(self.result()), path)
+            self.assertEqual(path.read_bytes()[:4], b"\x89PNG")
 
     def test_json(self) -> None:
         """The JSON has every round."""

@@ -17,6 +17,6 @@ round are compared.
 ``others.py``      the other packages
 ``load.py``        the client's process; ``client.py``: its connections, ``drive.py``: its works
 ``process.py``     starting and ending both, with deadlines
-``run.py``         the rounds
+``run.py``         the rounds; ``machine.py``: what else the machine does meanwhile
 ================== =================================================================
 """

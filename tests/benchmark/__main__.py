@@ -7,15 +7,16 @@ import json
 import math
 import os
 import platform
+import shutil
 import signal
 import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
-from typing import Optional
 
 from . import contestants, plot, works
 from .figures import as_json
+from .machine import Machine
 from .ours import has_lane
 from .run import Benchmark
 from .table import table
@@ -26,11 +27,11 @@ _EPILOG = """\
 examples:
   python -m tests.benchmark --quick
   python -m tests.benchmark --json now.json --plot now.png
-  python -m tests.benchmark --work receive-100 --work echo --peer websockets --peer message
+  python -m tests.benchmark --work receive-100 echo --peer websockets message
   python -m tests.benchmark --python python3.11 --python python3.13 --work ping-pong
 
-exit status: 0 it is done; 1 this package did not do a work, see "Faults"; 130 Ctrl-C, with what
-there was by then
+exit status: 0 it is done; 1 this package did not do a work, see "Faults"; 2 an option is wrong, or
+a file cannot be written; 130 Ctrl-C, with what there was by then
 """
 
 #: Prints the version, with a t behind that of a free-threaded build.
@@ -46,17 +47,24 @@ def main() -> int:
     benchmark = Benchmark(options.works, options.contestants, options.rounds, options.seconds,
                           lambda line: print(line, file=sys.stderr, flush=True))
     result = benchmark.result
-    result.load = _load()
     result.about = _about(options)
     try:
+        machine = Machine()
+        result.busy_before = machine.before
         benchmark.run()
     except KeyboardInterrupt:
         result.interrupted = True
-    print(table(result))
-    if options.json:
-        options.json.write_text(json.dumps(as_json(result), indent=1) + "\n", encoding="utf-8")
-    if options.plot:
-        plot.draw(plot.bars(result), options.plot)
+    else:
+        result.others = machine.others()
+    print(table(result), flush=True)
+    try:
+        if options.json:
+            options.json.write_text(json.dumps(as_json(result), indent=1) + "\n", encoding="utf-8")
+        if options.plot:
+            plot.draw(plot.bars(result), options.plot)
+    except OSError as error:
+        print(f"cannot write: {error}", file=sys.stderr)
+        return USAGE
     return INTERRUPTED if result.interrupted else FAULTS if result.have_we_failed else GOOD
 
 
@@ -97,7 +105,9 @@ def _check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None
         if not path.absolute().parent.is_dir():
             parser.error(f"there is no directory {path.absolute().parent}")
     try:
-        options.pythons = {path: _version(path) for path in options.python or [sys.executable]}
+        # Absolute, for the servers run in the project's directory; no link is followed out of a venv.
+        found = [os.path.abspath(shutil.which(name) or name) for name in options.python]
+        options.pythons = {path: _version(path) for path in found or [sys.executable]}
     except (OSError, subprocess.SubprocessError) as error:
         parser.error(f"--python: {error}")
     options.contestants = contestants.choose(options.peer, options.pythons, has_lane())
@@ -108,13 +118,6 @@ def _version(python: str) -> str:
     done = subprocess.run([python, "-c", _PROBE], stdin=subprocess.DEVNULL, capture_output=True,
                           text=True, timeout=30, check=True)
     return done.stdout.strip()
-
-
-def _load() -> Optional[float]:
-    try:
-        return os.getloadavg()[0] / (os.cpu_count() or 1)
-    except (OSError, AttributeError):
-        return None
 
 
 def _about(options: argparse.Namespace) -> dict[str, str]:

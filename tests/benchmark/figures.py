@@ -14,7 +14,7 @@ from .works import Work
 #: From these shares on something is said about it.
 _BUSY_CLIENT = 0.9
 _SPREAD = 0.3
-_LOAD = 0.25
+_BUSY_MACHINE = 0.05
 
 
 @dataclass(frozen=True)
@@ -68,8 +68,9 @@ class Result:
     rounds: int = 0
     #: The machine and the versions, in words.
     about: dict[str, str] = field(default_factory=dict)
-    #: Of the machine before the start, for each core; None: it cannot be known.
-    load: Optional[float] = None
+    #: Shares of the processors: busy before the start, taken by others meanwhile. None: not known.
+    busy_before: Optional[float] = None
+    others: Optional[float] = None
     #: Of servers that did not do what they should.
     faults: list[str] = field(default_factory=list)
     failed: set[int] = field(default_factory=set)
@@ -132,10 +133,12 @@ def count_for(seconds: float, spent: float, count: int, smallest: int, largest: 
 def doubts(result: Result) -> list[str]:
     """What could not be measured cleanly, an item each; lines after its first are its parts."""
     found, names = [], labels(result.contestants)
-    if result.load is None:
-        found.append("The load of the machine before the start is not known on this system.")
-    elif result.load > _LOAD:
-        found.append(f"The machine was busy before: a load of {result.load:.2f} for each core.")
+    if result.busy_before is None:
+        found.append("Whether the machine was busy before the start is not known on this system.")
+    elif result.busy_before > _BUSY_MACHINE:
+        found.append(f"Before the start {result.busy_before:.0%} of the processors were busy.")
+    if result.others is not None and result.others > _BUSY_MACHINE:
+        found.append(f"Meanwhile other programs took {result.others:.0%} of the processors.")
     if result.rounds < 3:
         found.append(f"Rounds: {result.rounds}. That is too few for a median; look at the order only.")
     busy, wide = [], []
@@ -191,7 +194,8 @@ def as_json(result: Result) -> dict[str, Any]:
                       "peers": peers, "missing": {names[at]: why for at, why in row.missing.items()}})
     grown = {name: {names[place]: growth(rows, place) for place in range(len(names))}
              for name, rows in groups(result.rows).items()}
-    return {"about": result.about, "load": result.load, "rounds": result.rounds, "peers": names,
+    return {"about": result.about, "busy_before": result.busy_before, "others": result.others,
+            "rounds": result.rounds, "peers": names,
             "interrupted": result.interrupted, "works": works, "growth": grown,
             "doubts": doubts(result), "faults": result.faults}
 

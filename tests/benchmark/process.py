@@ -101,7 +101,10 @@ class Child:
             raise ChildError(f"no answer within {deadline:.0f} s{self._tail()}") from None
         if line is None:
             raise ChildError(f"it has ended{self._tail()}")
-        answer: dict[str, Any] = json.loads(line)
+        try:
+            answer: dict[str, Any] = json.loads(line)
+        except ValueError:
+            raise ChildError(f"no answer, but {line[:80]!r}{self._tail()}") from None
         return answer
 
     def end(self, patience: float = _PATIENCE) -> None:
