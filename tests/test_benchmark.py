@@ -21,7 +21,7 @@ from .benchmark.figures import Result, Row, Sample, exponent, percentile
 from .benchmark.floor import messages
 from .benchmark.frames import Repeated, WrongReply, check_writers, server_frame, writer_line
 from .benchmark.process import Child, ChildError
-from .benchmark.table import short, table
+from .benchmark.table import short, span, table
 from .support import DEADLINE, PROJECT, TestCase, wait_until
 
 FOUR = contestants.choose(["websockets", "floor", "message", "text"], {"": "3"}, False)
@@ -118,6 +118,12 @@ class TableTest(unittest.TestCase):
                             (1234, "1234"), (12345, "12.3k"), (123456, "123k"), (1234567, "1.2M"),
                             (None, "-")):
             self.assertEqual(short(value), text)
+
+    def test_times(self) -> None:
+        """A time of many microseconds is in milliseconds or seconds, with the unit."""
+        for value, text in ((17.46e-6, "17.5"), (0.0042, "4200"), (0.0234, "23.4ms"), (0.688, "688ms"),
+                            (2.94, "2.9s"), (None, "-")):
+            self.assertEqual(span(value), text)
 
     def test_bars(self) -> None:
         """The picture has a bar for each ratio, and none for the reference."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Optional
 
 from .contestants import Contestant
@@ -13,8 +13,9 @@ _LABEL = 22
 _COLUMN = 7
 _WIDTH = 100
 
-#: What a cell is made of: a row and a column.
+#: What a cell is made of, a row and a column, and how it is written.
 Cell = Callable[[Row, int], Optional[float]]
+Format = Callable[[Optional[float]], str]
 
 
 def table(result: Result) -> str:
@@ -38,10 +39,10 @@ def table(result: Result) -> str:
                 row.value(at, "rate") if at == where else row.ratio(at, where))))
     parts.append(_grid("Processor time of the server for one message, in µs", result.contestants,
                        plain, _scaled("cpu", 1e6)))
-    parts.append(_grid("A round trip, median (p50), in µs", result.contestants, round_trips,
-                       _scaled("p50", 1e6)))
-    parts.append(_grid("A round trip, 99 of 100 are faster (p99), in µs", result.contestants,
-                       round_trips, _scaled("p99", 1e6)))
+    parts.append(_grid("A round trip, median (p50), in µs unless it is said", result.contestants,
+                       round_trips, _scaled("p50", 1), span))
+    parts.append(_grid("A round trip, 99 of 100 are as fast (p99), in µs unless it is said",
+                       result.contestants, round_trips, _scaled("p99", 1), span))
     memory = [row for row in result.rows if row.work.is_memory]
     parts.append(_grid("Memory of one idle connection, in KB", result.contestants, memory,
                        _scaled("memory", 1 / 1000)))
@@ -63,6 +64,15 @@ def short(value: Optional[float]) -> str:
     return f"{value:.{2 if abs(value) < 9.995 else 1 if abs(value) < 99.95 else 0}f}"
 
 
+def span(seconds: Optional[float]) -> str:
+    """A time in at most six characters: without a unit it is in microseconds."""
+    if seconds is None or seconds < 0.00995:
+        return short(None if seconds is None else seconds * 1e6)
+    if seconds < 0.9995:
+        return f"{seconds * 1e3:.{1 if seconds < 0.0995 else 0}f}ms"
+    return f"{seconds:.{1 if seconds < 99.5 else 0}f}s"
+
+
 def _scaled(name: str, factor: float) -> Cell:
     def cell(row: Row, place: int) -> Optional[float]:
         value = row.value(place, name)
@@ -70,17 +80,19 @@ def _scaled(name: str, factor: float) -> Cell:
     return cell
 
 
-def _grid(title: str, contestants: Sequence[Contestant], rows: Sequence[Row], cell: Cell) -> list[str]:
+def _grid(title: str, contestants: Sequence[Contestant], rows: Sequence[Row], cell: Cell,
+          form: Format = short) -> list[str]:
     if not rows:
         return []
     lines = [title, *_heading(contestants)]
     for row in rows:
-        lines.append(_line(row.work.title, [cell(row, place) for place in range(len(contestants))]))
+        cells = [cell(row, place) for place in range(len(contestants))]
+        lines.append(_line(row.work.title, map(form, cells)))
     return lines
 
 
-def _line(label: str, values: Sequence[Optional[float]]) -> str:
-    return f"{label:<{_LABEL}}" + "".join(f" {short(value):>{_COLUMN - 1}}" for value in values)
+def _line(label: str, texts: Iterable[str]) -> str:
+    return f"{label:<{_LABEL}}" + "".join(f" {text:>{_COLUMN - 1}}" for text in texts)
 
 
 def _heading(contestants: Sequence[Contestant]) -> list[str]:
@@ -100,8 +112,8 @@ def _growth(result: Result) -> list[str]:
     lines = ["Growth of the server's processor time, as an exponent: 1 is linear, 2 quadratic",
              *_heading(result.contestants)]
     for rows in found.values():
-        lines.append(_line(rows[0].work.title,
-                           [growth(rows, place) for place in range(len(result.contestants))]))
+        exponents = [growth(rows, place) for place in range(len(result.contestants))]
+        lines.append(_line(rows[0].work.title, map(short, exponents)))
     return lines
 
 
