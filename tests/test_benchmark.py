@@ -270,6 +270,14 @@ class SocketTest(TestCase):
                 self.assertEqual(list(messages(theirs)), payloads)
                 self.assertEqual(ours.recv(100), server_frame(b"bye", 8))
 
+    def test_floor_reads_no_further(self) -> None:
+        """A frame of several pieces is handed out when it is there, without waiting for the next."""
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            theirs.settimeout(DEADLINE)
+            self.in_thread(ours.sendall, frames.client_frame(frames.line_of(100001)))
+            self.assertEqual(next(messages(theirs)), frames.line_of(100001))
+
     def _feed(self, sock: socket.socket, data: bytes, size: int) -> None:
         for start in range(0, len(data), size):
             sock.sendall(data[start:start + size])
