@@ -40,7 +40,7 @@ class Feed(Protocol):
         """A chunk's sound; nothing while more is awaited; None when all was taken."""
 
     @property
-    def error(self) -> Optional[Exception]:
+    def error(self) -> Optional[BaseException]:
         """Why there is no more, if that is not the end."""
 
 
@@ -85,7 +85,7 @@ class Done(NamedTuple):
     """This clip has ended: True, played to its end; False, stopped; or an error."""
 
     clip: Clip
-    outcome: Union[bool, Exception]
+    outcome: Union[bool, BaseException]
 
 
 Action = Union[Line, Chunk, Done]
@@ -124,15 +124,15 @@ class Playback:
 
     def stop(self, model: str, now: float, is_stuck: bool) -> list[Action]:
         """End all clips of a model. What the agent has already it plays to the end: the lead."""
-        actions: list[Action] = []
-        for clips in (self._sounding, self._waiting):
-            actions += [Done(clip, False) for clip in clips if clip.model == model]
-            kept = [clip for clip in clips if clip.model != model]
-            clips.clear()
-            clips.extend(kept)
+        line: list[Action] = []
+        stopped = self._take_out(self._sounding, model)
         if self._current is not None and self._current.model == model:
-            actions += self._end_current(False)
-        return actions + self.advance(now, is_stuck)
+            line = self._close_segment(self._current)
+            stopped.append(self._current)
+            self._current = None
+        stopped += self._take_out(self._waiting, model)
+        # The line last: a peer that does not read holds up a send, and no future.
+        return [*(Done(clip, False) for clip in stopped), *line, *self.advance(now, is_stuck)]
 
     def fail(self, error: Exception) -> list[Action]:
         """End everything with an error; nothing can be sent any more."""
@@ -163,6 +163,14 @@ class Playback:
         times = [look_at, self._sounding[0].heard_at if self._sounding else None]
         self.next_time = min((time for time in times if time is not None), default=None)
         return actions
+
+    @staticmethod
+    def _take_out(clips: deque[Clip], model: str) -> list[Clip]:
+        taken = [clip for clip in clips if clip.model == model]
+        kept = [clip for clip in clips if clip.model != model]
+        clips.clear()
+        clips.extend(kept)
+        return taken
 
     # One clip
 
@@ -211,15 +219,16 @@ class Playback:
         return [Line(line) for line in lines]
 
     def _sent_all(self, clip: Clip, now: float) -> list[Action]:
-        if clip.feed.error is not None or not clip.sent:
-            return self._end_current(clip.feed.error or True)
+        error = clip.feed.error
+        if error is not None or not clip.sent:
+            return self._end_current(True if error is None else error)
         actions = self._close_segment(clip)
         self._current = None
         clip.heard_at = max(now, self._through_at) + AGENT_DELAY
         self._sounding.append(clip)
         return actions
 
-    def _end_current(self, outcome: Union[bool, Exception]) -> list[Action]:
+    def _end_current(self, outcome: Union[bool, BaseException]) -> list[Action]:
         clip, self._current = self._current, None
         return [*self._close_segment(clip), Done(clip, outcome)] if clip else []
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from typing import Optional
@@ -39,10 +39,10 @@ class Reader:
         self._chunker = Chunker()
         self._is_over = False
         self._is_stopped = False
-        self._error: Optional[Exception] = None
+        self._error: Optional[BaseException] = None
 
     @property
-    def error(self) -> Optional[Exception]:
+    def error(self) -> Optional[BaseException]:
         """What the source raised, once all that came before was taken."""
         return self._error if self._is_over and not self._chunker else None
 
@@ -60,7 +60,7 @@ class Reader:
             self._chunker.feed(sound)
             return not self._is_stopped
 
-    def end(self, error: Optional[Exception] = None) -> None:
+    def end(self, error: Optional[BaseException] = None) -> None:
         """There is no more."""
         with self._changed:
             self._is_over = True
@@ -82,8 +82,11 @@ class _Entry:
         self.future = future
         self.progress = progress
         self.is_read = False
-        # The seconds heard, for a call of `progress` that is under way; so only one ever waits.
-        self.heard: Optional[float] = None
+        # The seconds heard, and whether a call of `progress` is to come; so only one ever waits.
+        self.heard = 0.0
+        self.is_told_soon = False
+        # Whether a step in the courier is to come for what was read; a source may give empty pieces.
+        self.has_called = False
 
 
 class Player:
@@ -103,7 +106,11 @@ class Player:
         reader = Reader()
         entry = _Entry(sound, reader, future, progress)
         clip = Clip(model, reader, lead, live, lambda: self._begin(entry))
-        self._connection.courier.run(lambda: self._add(clip, entry))
+        try:
+            self._connection.courier.run(lambda: self._add(clip, entry))
+        except BaseException:  # There are too many threads: nobody else would close it.
+            self._close(entry)
+            raise
         return future
 
     def stop(self, model: str) -> None:
@@ -167,13 +174,14 @@ class Player:
             self._call_progress(entry, self._playback.played(clip, time.monotonic()))
 
     def _call_progress(self, entry: _Entry, heard: float) -> None:
-        is_under_way, entry.heard = entry.heard is not None, heard
+        entry.heard = heard
 
         def call() -> None:
-            latest, entry.heard = entry.heard, None
-            if entry.progress is not None and latest is not None:
-                entry.progress(latest, entry.sound.seconds)
-        if not is_under_way:
+            entry.is_told_soon = False  # Before it is read: what comes now makes a call of its own.
+            if entry.progress is not None:
+                entry.progress(entry.heard, entry.sound.seconds)
+        if not entry.is_told_soon:
+            entry.is_told_soon = True
             self._connection.callbacks.run(call)
 
     def _finish(self, clip: Clip, outcome: object) -> None:
@@ -182,7 +190,8 @@ class Player:
             return
         entry.reader.stop()
         if not entry.is_read:
-            self._close(entry)
+            # User code: it may block, and others count on the courier.
+            self._connection.callbacks.run(lambda: self._close(entry))
         if outcome is True and entry.progress is not None:
             self._call_progress(entry, seconds_of(clip.sent))
         # In the courier, since its callbacks are user code.
@@ -213,10 +222,10 @@ class Player:
     def _read(self, entry: _Entry) -> None:
         courier = self._connection.courier
         try:
-            error: Optional[Exception] = None
+            error: Optional[BaseException] = None
             try:
-                self._pass_on(entry.sound.pieces, entry.reader)
-            except Exception as raised:  # Of the user's iterable: it is for who asks the future.
+                self._pass_on(entry)
+            except BaseException as raised:  # Of the user's iterable: it is for who asks the future.
                 error = raised
             self._close(entry)
             entry.reader.end(error)
@@ -224,14 +233,19 @@ class Player:
         finally:
             self._connection.spawned.discard(threading.current_thread())
 
-    def _pass_on(self, pieces: Iterator[bytes], reader: Reader) -> None:
-        for sound in pieces:
-            if not reader.put(sound):
+    def _pass_on(self, entry: _Entry) -> None:
+        def step() -> None:
+            entry.has_called = False  # Before it is looked at: what comes now makes a step of its own.
+            self._step()
+        for sound in entry.sound.pieces:
+            if not entry.reader.put(sound):
                 return
-            self._connection.courier.run(self._step)
+            if not entry.has_called:
+                entry.has_called = True
+                self._connection.courier.run(step)
 
     def _close(self, entry: _Entry) -> None:
         try:
             entry.sound.close()
-        except Exception as error:  # Of the user's iterable.
+        except BaseException as error:  # Of the user's iterable; this thread has more to do.
             self._connection.log.warning("a sound could not be closed", exc_info=error)

@@ -265,6 +265,16 @@ class EndTests(unittest.TestCase):
         stage.stop()
         self.assertEqual(stage.lines, [])
 
+    def test_order_of_a_stop(self) -> None:
+        """A stop ends the clips in their order, and before the line, which a peer may hold up."""
+        stage = Stage()
+        clips = [stage.clip(1), stage.clip(), stage.clip()]
+        stage.run(0.1)
+        before = len(stage.done)
+        stage.stop()
+        self.assertEqual([action for _, action in stage.done[before:]],
+                         [*(Done(clip, False) for clip in clips), Line("SNDBRKS")])
+
     def test_next_after_a_stop(self) -> None:
         """What is played behind a stop waits for what the agent has already: its lead counts on."""
         stage = Stage()
@@ -277,9 +287,12 @@ class EndTests(unittest.TestCase):
 
     def test_error(self) -> None:
         """What came before the source's error is played; then it is told, and the next begins."""
+        class Empty(Exception):
+            def __len__(self) -> int:
+                return 0
         stage = Stage()
         clip, second = stage.clip(10), stage.clip(1)
-        clip.feed.error = error = KeyError("x")
+        clip.feed.error = error = Empty()
         stage.run()
         self.assertEqual(len(stage.chunks(clip)), 10)
         self.assertIs(stage.outcome(clip)[1], error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sys
 import threading
 import time
 import unittest
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from concurrent.futures import CancelledError, Future
 from contextlib import ExitStack
 from typing import Any, Optional
+from unittest.mock import patch
 
 from mmdagent_remote import Agent, ConnectionClosed, InvalidMessage, QueueFull, Server
 from mmdagent_remote.audio import CHUNK_SIZE
@@ -94,8 +96,10 @@ class WholeTests(PlayerCase):
         self.assertEqual(self.lines, ["__AV_START", "__AV_SETMODEL,0", "SNDFILE", "SNDBRKS"])
         times = [when for when, _ in self.simulated.audio_chunks]
         self.assertEqual({len(chunk) for _, chunk in self.simulated.audio_chunks[:-1]}, {CHUNK_SIZE})
-        # Two thirds of the way, in which the lead changes nothing any more.
-        self.assertAlmostEqual(times[-1] - times[20], 0.04 * (len(times) - 21), delta=0.25)
+        # Two thirds of the way: not earlier but for the lead, and on a busy machine later.
+        expected = 0.04 * (len(times) - 21)
+        self.assertGreater(times[-1] - times[20], expected - 0.25)
+        self.assertLess(times[-1] - times[20], expected + 2)
 
     def test_lines_between(self) -> None:
         """A hundred lines a second, pings, and the agent's own events beside it: all arrive whole."""
@@ -154,6 +158,20 @@ class WholeTests(PlayerCase):
         self.agent.stop_speaking("0")
         self.assertIs(future.result(DEADLINE), False)
         self.assertLess(len(given) * CHUNK_SIZE, READ_AHEAD + 5 * 32000)
+
+    def test_empty_pieces(self) -> None:
+        """A source that spins, giving nothing, leaves no work behind that grows."""
+        given, most = 0, 0
+
+        def spinning() -> Iterator[bytes]:
+            nonlocal given, most
+            for given in range(20000):
+                most = max(most, len(self.agent._connected().courier._jobs))
+                yield b""
+            yield sound(0.04)
+        self.assertTrue(self.play(spinning()).result(DEADLINE))
+        self.assertLess(most, 100)
+        self.assertEqual(self.simulated.audio, sound(0.04))
 
     def test_progress(self) -> None:
         """The progress tells rising seconds and their sum, and its last call that all was heard."""
@@ -264,6 +282,49 @@ class EndTests(PlayerCase):
             future.result(DEADLINE)
         self.assertTrue(second.result(DEADLINE))
         self.assertEqual(self.simulated.audio, sound(0.2) + sound(0.1))
+
+    def test_source_exits(self) -> None:
+        """Whatever the source raises, SystemExit too, is for its future; the next sound is played."""
+        class Exiting(Blocked):
+            def close(self) -> None:
+                sys.exit("close")
+
+        def source(error: BaseException) -> Iterator[bytes]:
+            yield sound(0.04)
+            raise error
+        errors = (SystemExit(1), KeyboardInterrupt(), GeneratorExit())
+        futures = [self.play(source(error)) for error in errors]
+        exiting = Exiting(sound(0.04))
+        exiting.release.set()
+        with self.assertLogs("mmdagent_remote", "WARNING"):
+            self.assertTrue(self.play(exiting).result(DEADLINE))
+        for future, error in zip(futures, errors):
+            self.assertIs(future.exception(DEADLINE), error)
+
+    def test_a_close_that_blocks(self) -> None:
+        """A source whose close() blocks, stopped before its turn, holds up nothing else."""
+        class Closing(Blocked):
+            def close(self) -> None:
+                self.asked.set()
+                self.release.wait(DEADLINE)
+        current, source = self.play(sound(60)), Closing()
+        waiting = self.agent.speak_audio("1", source)
+        self.agent.stop_speaking("1")
+        self.assertTrue(source.asked.wait(DEADLINE))
+        self.assertIs(waiting.result(1), False)
+        before = len(self.simulated.audio_chunks)
+        self.chunks(before + 10)
+        self.agent.stop_speaking("0")
+        self.assertIs(current.result(1), False)
+        source.release.set()
+
+    def test_no_thread(self) -> None:
+        """When no thread can be started the call raises, and the source is closed."""
+        source = Blocked()
+        with patch.object(threading.Thread, "start", side_effect=RuntimeError("can't start new thread")):
+            self.assertRaises(RuntimeError, self.play, source)
+        self.assertTrue(source.closed.is_set())
+        self.assertTrue(self.play(b"").result(DEADLINE))
 
     def test_too_many(self) -> None:
         """A thousand may wait; one more fails with QueueFull."""
