@@ -223,8 +223,8 @@ class Agent(Handler):
             model: its alias, such as ``"0"``. For one that is not there nothing is played or told.
             source: a path; an open binary file; bytes; or an iterable of bytes, such as a microphone,
                 which is read in a thread of this connection, some seconds ahead, and closed in the
-                end. Bytes are a WAV file with its header, or samples. 16 kHz, 16 bits, mono is played
-                as it is; anything else needs the extra ``audio``.
+                end. Bytes are a sound file, or samples. 16 kHz, 16 bits, mono is played as it is;
+                anything else needs the extra ``audio``.
             lead: seconds of sound that MMDAgent-EX shall have beforehand, 0 to 30: more stands a worse
                 network, less is silent sooner when it is stopped.
             live: MMDAgent-EX cuts silence out itself, for a microphone.

@@ -12,7 +12,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, BinaryIO, Protocol
 
-from .audio import PLAYED, SAMPLE_RATE, Format
+from .audio import PLAYED, SAMPLE_RATE, SAMPLE_SIZE, Format
 
 #: Seconds of sound that are read and converted at a time.
 STEP = 0.25
@@ -75,16 +75,25 @@ def _decoded(opened: Any, stream: _Stream) -> Iterator[bytes]:
 def _library(name: str, kind: str) -> Any:
     try:
         return import_module(name)
-    except ImportError as error:
+    except (ImportError, OSError) as error:  # The latter: libsndfile itself is missing.
         raise ImportError(f"{kind}, has to be converted to {PLAYED}, which needs {NEEDS} ({error})",
                           name=name) from None
 
 
 class _AsItIs:
+    """Whole samples: what ends inside one must not shift what comes behind."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
     def convert(self, data: bytes) -> bytes:
-        return data
+        data = self._rest + data
+        whole = len(data) - len(data) % SAMPLE_SIZE
+        self._rest = data[whole:]
+        return data[:whole]
 
     def flush(self) -> bytes:
+        self._rest = b""
         return b""
 
 

@@ -7,9 +7,10 @@ the rest through ``convert.py``.
 from __future__ import annotations
 
 import os
+import sys
 import wave
 from collections.abc import Callable, Iterable, Iterator
-from io import BytesIO
+from io import BytesIO, TextIOBase
 from typing import BinaryIO, NamedTuple, Optional, Union, cast
 
 from .audio import PLAYED, SAMPLE_RATE, SAMPLE_SIZE, Format
@@ -34,13 +35,13 @@ def open_sound(source: Source, pcm: Format = PLAYED) -> Sound:
     """Open a source of sound.
 
     Args:
-        source: a path; an open binary file, which one that cannot be wound back is read whole; bytes: a
-            WAV file, or samples; or an iterable of such bytes.
+        source: a path; an open binary file (one that cannot be wound back is read whole); bytes: a
+            sound file, or samples; or an iterable of such bytes. Arrays of integers are bytes, too.
         pcm: what samples are that have no header which says so.
 
     Raises:
         TypeError: it is none of these.
-        ValueError: it is no sound file.
+        ValueError: it is no sound file, or its samples are of another width.
         OSError: the file cannot be opened.
         ImportError: it has to be converted, and the extra ``audio`` is not installed.
     """
@@ -51,20 +52,20 @@ def open_sound(source: Source, pcm: Format = PLAYED) -> Sound:
         except BaseException:  # Whatever it is: nobody else would close it.
             file.close()
             raise
-    if isinstance(source, (bytes, bytearray, memoryview)):
-        data = _bytes_of(source)
-        if _is_wav(data):
+    if _has_bytes(source):
+        data = _bytes_of(source, pcm)
+        if data.startswith(_HEADS) or _is_wav(data):
             return _open_file(BytesIO(data), _nothing)
         seconds = len(data) // pcm.frame_size / pcm.rate
         return Sound(_converted(_slices(data, pcm), converter_for(pcm)), seconds, _nothing)
     if hasattr(source, "read"):
         return _open_file(cast(BinaryIO, source), _nothing)
     try:
-        pieces = iter(source)
+        pieces = iter(cast(Iterable[bytes], source))
     except TypeError:
         raise TypeError("a sound is a path, an open file, bytes, or an iterable of bytes, not "
                         f"{type(source).__name__}") from None
-    return Sound(_iterated(pieces, converter_for(pcm)), None, getattr(source, "close", _nothing))
+    return Sound(_iterated(pieces, pcm, converter_for(pcm)), None, getattr(source, "close", _nothing))
 
 
 def _nothing() -> None:
@@ -72,16 +73,30 @@ def _nothing() -> None:
     pass
 
 
-def _bytes_of(data: object) -> bytes:
-    if not isinstance(data, (bytes, bytearray)):
-        try:
-            view = memoryview(data)  # type: ignore[arg-type]
-        except TypeError:
-            raise TypeError(f"sound must be bytes, not {type(data).__name__}") from None
-        if view.format in ("e", "f", "d"):
-            raise TypeError("these samples are floating-point numbers; make them 16-bit integers")
-        return view.tobytes()
-    return bytes(data)
+def _has_bytes(data: object) -> bool:
+    try:
+        memoryview(data)  # type: ignore[arg-type]
+    except TypeError:
+        return False
+    return True
+
+
+def _bytes_of(data: object, pcm: Format) -> bytes:
+    if isinstance(data, bytes):
+        return data
+    if not _has_bytes(data):
+        raise TypeError(f"sound must be bytes, not {type(data).__name__}")
+    view = memoryview(data)  # type: ignore[arg-type]
+    if view.format in ("e", "f", "d"):
+        raise TypeError("these samples are floating-point numbers; make them 16-bit integers")
+    if view.itemsize not in (1, pcm.width):
+        raise ValueError(f"these samples have {8 * view.itemsize} bits, not {8 * pcm.width}; say "
+                         f"width={view.itemsize}, or make them 16-bit integers")
+    return view.tobytes()
+
+
+#: Files of other kinds: FLAC, Ogg, MP3 with its tag, AIFF.
+_HEADS = (b"fLaC", b"OggS", b"ID3", b"FORM")
 
 
 def _is_wav(data: bytes) -> bool:
@@ -93,15 +108,40 @@ def _slices(data: bytes, pcm: Format) -> Iterator[bytes]:
     return (data[start:start + size] for start in range(0, len(data), size))
 
 
-def _iterated(pieces: Iterator[bytes], converter: Converter) -> Iterator[bytes]:
-    # A speech synthesiser may give a whole WAV file for each sentence.
+def _iterated(pieces: Iterator[bytes], pcm: Format, converter: Converter) -> Iterator[bytes]:
+    # A speech synthesiser may give a whole WAV file for each sentence, or one of them bit by bit.
+    left: Optional[int] = None  # Bytes of a WAV file that are still to come; None: there is none.
     for piece in pieces:
-        data = _bytes_of(piece)
+        data = _bytes_of(piece, pcm)
         if _is_wav(data):
-            yield from _open_file(BytesIO(data), _nothing).pieces
-        else:
-            yield converter.convert(data)
+            begun = _begun(data)
+            if begun is None:
+                yield from _open_file(BytesIO(data), _nothing).pieces
+                continue
+            yield converter.flush()
+            found, left, data = begun
+            converter = converter_for(found)
+        if left is not None:
+            data = data[:left]  # What stands behind the sound is none.
+            left -= len(data)
+        yield converter.convert(data)
     yield converter.flush()
+
+
+def _begun(data: bytes) -> Optional[tuple[Format, int, bytes]]:
+    """What a piece of a WAV file begins: the format, how many bytes, the first of them.
+
+    None: it is the whole of it, or of a rarer kind, which only a whole file can be.
+    """
+    file = BytesIO(data)
+    try:
+        opened = wave.open(file)
+        found = Format(opened.getframerate(), opened.getnchannels(), opened.getsampwidth())
+    except (wave.Error, EOFError, ValueError):
+        return None
+    # Who does not know the length says none, or gigabytes.
+    size, sound = opened.getnframes() * found.frame_size or sys.maxsize, data[file.tell():]
+    return (found, size, sound) if size > len(sound) else None
 
 
 def _converted(pieces: Iterable[bytes], converter: Converter) -> Iterator[bytes]:
@@ -113,6 +153,8 @@ def _converted(pieces: Iterable[bytes], converter: Converter) -> Iterator[bytes]
 # Files
 
 def _open_file(file: BinaryIO, close: Callable[[], object]) -> Sound:
+    if isinstance(file, TextIOBase):
+        raise TypeError("a sound file must be opened as binary: open(path, \"rb\")")
     if not file.seekable():
         file = BytesIO(file.read())
     start = file.tell()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import struct
 import sys
 import unittest
+import warnings
 import wave
+from array import array
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
@@ -138,6 +141,39 @@ class UntouchedTests(SoundCase):
         opened.close()
         self.assertEqual(closed, [True, True])
 
+    def test_a_file_bit_by_bit(self) -> None:
+        """A WAV file in pieces is one sound, also when its header does not tell its length."""
+        for size in (len(PCM), 0, 0x7FFFF000, 0xFFFFFFFF):
+            file = bytearray(wav(PCM))
+            file[40:44] = struct.pack("<I", size)
+            for cut in (44, 45, 1000):
+                with self.subTest(size=size, cut=cut):
+                    pieces = [bytes(file[:cut]),
+                              *(file[at:at + 999] for at in range(cut, len(file), 999))]
+                    self.assertEqual(sound_of(pieces), PCM)
+                    # A second one behind it; what is behind the sound of the first is none.
+                    tail = [] if size != len(PCM) else [b"LIST"]
+                    self.assertEqual(sound_of([*pieces, *tail, *pieces]), PCM * 2)
+
+    def test_half_a_sample(self) -> None:
+        """Half a sample at the end of a piece does not shift the WAV file behind it."""
+        self.assertEqual(sound_of([PCM + b"x", wav(PCM)]), PCM * 2)
+        half = wav(PCM)[:-1]
+        self.assertEqual(sound_of([half, wav(PCM)]), PCM[:-2] + PCM)
+
+    def test_arrays(self) -> None:
+        """An array of samples is bytes; one of another width or of floating-point numbers is refused."""
+        numbers = array("h", PCM)
+        for source in (numbers, numpy.frombuffer(PCM, "<i2"), memoryview(PCM).cast("h")):
+            with self.subTest(type(source).__name__):
+                opened = open_sound(source)
+                self.assertEqual(opened.seconds, 0.5)
+                self.assertEqual(b"".join(opened.pieces), PCM)
+        for source, error, words in ((array("i", numbers), ValueError, "width=4"),
+                                     (array("f", [0.5]), TypeError, "floating-point")):
+            with self.subTest(source.typecode), self.assertRaisesRegex(error, words):
+                open_sound(source)
+
     def test_seconds(self) -> None:
         """The length is known beforehand, but for an iterable."""
         self.assertEqual(open_sound(PCM).seconds, 0.5)
@@ -159,7 +195,7 @@ class UntouchedTests(SoundCase):
 
     def test_refused(self) -> None:
         """What is no sound raises at once; a file that was opened is closed."""
-        for source in (None, 1, 1.5):
+        for source in (None, 1, 1.5, object()):
             with self.subTest(source), self.assertRaisesRegex(TypeError, "a sound is a path"):
                 open_sound(source)  # type: ignore[arg-type]
         with self.assertRaises(FileNotFoundError):
@@ -167,8 +203,13 @@ class UntouchedTests(SoundCase):
         with TemporaryDirectory() as directory:
             path = Path(directory, "a.wav")
             path.write_bytes(b"no sound at all")
-            with self.assertRaises(ValueError):
+            with warnings.catch_warnings(), self.assertRaises(ValueError):
+                warnings.simplefilter("error")
                 open_sound(path)
+            gc.collect()
+            path.write_bytes(wav(PCM))
+            with path.open() as file, self.assertRaisesRegex(TypeError, "rb"):
+                open_sound(file)  # type: ignore[arg-type]
 
     def test_pieces_that_are_none(self) -> None:
         """An iterable of something else raises where it is read, and says what came."""
@@ -227,6 +268,28 @@ class ConvertedTests(SoundCase):
                 self.assertAlmostEqual(opened.seconds, 0.5, delta=0.001)
                 sound = b"".join(opened.pieces)
                 self.assertAlmostEqual(len(sound) / 32000, 0.5, delta=0.002)
+
+    def test_kinds_as_bytes(self) -> None:
+        """Bytes of such a file are known by its head, and are not taken for samples."""
+        for kind in ({"format": "FLAC"}, {"format": "OGG"}, {"format": "AIFF"}):
+            with self.subTest(**kind):
+                sound = sound_of(encoded(tone(24000), 24000, **kind))
+                self.assertAlmostEqual(len(sound) / 32000, 0.5, delta=0.002)
+
+    def test_a_file_bit_by_bit(self) -> None:
+        """A WAV file in pieces is converted as its header says, whatever the samples else are."""
+        file = wav(samples(tone(24000)), 24000)
+        pieces = [file[at:at + 777] for at in range(0, len(file), 777)]
+        self.assert_same(sound_of(pieces, Format(8000, 2)))
+
+    def test_a_library_that_cannot_be_loaded(self) -> None:
+        """Where libsndfile itself is missing the error is the same as without the extra."""
+        with TemporaryDirectory() as directory, patch.object(sys, "path", [directory, *sys.path]), \
+                patch.dict(sys.modules):
+            Path(directory, "soundfile.py").write_text("raise OSError('sndfile library not found')")
+            del sys.modules["soundfile"]
+            with self.assertRaisesRegex(ImportError, "needs.*sndfile library not found"):
+                open_sound(wav(PCM, 24000))
 
     def test_no_sound(self) -> None:
         """A file that is none of these says so."""
