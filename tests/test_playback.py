@@ -8,6 +8,7 @@ from typing import Optional, Union
 from mmdagent_remote.audio import CHUNK_SIZE, seconds_of
 from mmdagent_remote.playback import (AGENT_DELAY, BUSY_PAUSE, LEAST_PAUSE, MAX_CLIPS, PATIENCE, Action,
                                       Chunk, Clip, Done, Line, Playback)
+from mmdagent_remote.profile import MMDAGENT_EX
 
 CHUNK = seconds_of(CHUNK_SIZE)
 
@@ -111,7 +112,9 @@ class PaceTests(unittest.TestCase):
                 ahead = [100 + (index + 1) * CHUNK - when for index, when in enumerate(times)]
                 self.assertLessEqual(max(ahead), lead + CHUNK + 1e-6)
                 self.assertAlmostEqual(ahead[-1], lead + CHUNK)
-                self.assertGreaterEqual(min(b - a for a, b in zip(times, times[1:])), LEAST_PAUSE - 1e-6)
+                least = min(b - a for a, b in zip(times, times[1:]))
+                self.assertGreaterEqual(least, LEAST_PAUSE - 1e-6)
+                self.assertGreater(least, MMDAGENT_EX.gap)
 
     def test_slow_source(self) -> None:
         """Behind a pause of the source the time counts from the next chunk, with no burst."""
@@ -152,6 +155,16 @@ class PaceTests(unittest.TestCase):
         stage.stuck = False
         stage.run()
         self.assertGreater(stage.outcome(clip)[0], 103 + 9 * CHUNK + AGENT_DELAY - 0.001)
+
+    def test_stuck_at_the_end(self) -> None:
+        """The last chunk is heard after it has left, however long that took."""
+        stage = Stage()
+        clip = stage.clip(1)
+        stage.stuck = True
+        stage.run(3)
+        stage.stuck = False
+        stage.run()
+        self.assertGreater(stage.outcome(clip)[0], 103 + AGENT_DELAY - 0.001)
 
     def test_played(self) -> None:
         """What was heard is what was sent, but for the lead; never less than nothing."""
@@ -319,6 +332,7 @@ class EndTests(unittest.TestCase):
         self.assertEqual([action.clip for _, action in stage.done if isinstance(action, Done)], clips)
         self.assertEqual(stage.lines, lines)
         self.assertIsNone(stage.playback.next_time)
+        self.assertEqual(stage.playback.advance(stage.now + 60, False), [])
 
     def test_full(self) -> None:
         """So many clips may wait, and no more."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import sys
 import threading
 import time
 import unittest
@@ -11,12 +10,12 @@ from collections.abc import Iterator
 from concurrent.futures import CancelledError, Future
 from contextlib import ExitStack
 from typing import Any, Optional
-from unittest.mock import patch
 
 from mmdagent_remote import Agent, ConnectionClosed, InvalidMessage, QueueFull, Server
 from mmdagent_remote.audio import CHUNK_SIZE
 from mmdagent_remote.playback import MAX_CLIPS
 from mmdagent_remote.player import READ_AHEAD
+from mmdagent_remote.sources import open_sound
 from mmdagent_remote.testing import SimulatedAgent
 
 from .client import BINARY, TEXT, Client
@@ -159,20 +158,6 @@ class WholeTests(PlayerCase):
         self.assertIs(future.result(DEADLINE), False)
         self.assertLess(len(given) * CHUNK_SIZE, READ_AHEAD + 5 * 32000)
 
-    def test_empty_pieces(self) -> None:
-        """A source that spins, giving nothing, leaves no work behind that grows."""
-        given, most = 0, 0
-
-        def spinning() -> Iterator[bytes]:
-            nonlocal given, most
-            for given in range(20000):
-                most = max(most, len(self.agent._connected().courier._jobs))
-                yield b""
-            yield sound(0.04)
-        self.assertTrue(self.play(spinning()).result(DEADLINE))
-        self.assertLess(most, 100)
-        self.assertEqual(self.simulated.audio, sound(0.04))
-
     def test_progress(self) -> None:
         """The progress tells rising seconds and their sum, and its last call that all was heard."""
         told: list[tuple[float, Optional[float]]] = []
@@ -185,6 +170,26 @@ class WholeTests(PlayerCase):
         self.assertEqual(heard, sorted(heard))
         self.assertEqual(heard[-1], 0.5)
         self.assertGreater(len(heard), 3)
+
+    def test_slow_progress(self) -> None:
+        """A progress that is slower than the sound is called for the latest only."""
+        told, go = [], threading.Event()
+
+        def progress(heard: float, total: Optional[float]) -> None:
+            told.append(heard)
+            go.wait(DEADLINE)
+        self.assertTrue(self.play(sound(0.4), progress=progress).result(DEADLINE))
+        go.set()
+        wait_until(lambda: told[-1] == 0.4, "the last was told")
+        self.assertLessEqual(len(told), 3)
+
+    def test_behind_many_lines(self) -> None:
+        """Sound that waits behind lines in the send queue is not taken for heard."""
+        self.agent.send_lines([f"VALUE_SET|v|{'x' * 2000}"] * 150)
+        data = sound(0.08)
+        self.assertTrue(self.play(data).result(DEADLINE))
+        self.assertEqual(self.agent._connected().wire._binaries, 0)
+        wait_until(lambda: self.simulated.audio == data, "it has arrived")
 
     def test_progress_that_raises(self) -> None:
         """A progress that raises is logged, and the sound goes on."""
@@ -237,6 +242,18 @@ class EndTests(PlayerCase):
         source.release.set()
         self.assertTrue(source.closed.wait(DEADLINE))
 
+    def test_cancelled(self) -> None:
+        """A future that is cancelled before its turn is not played; while it is played it cannot be."""
+        first, source = self.play(sound(0.1)), Blocked(sound(0.1, 2))
+        second, third = self.play(source), self.play(sound(0.1, 3))
+        self.assertTrue(second.cancel())
+        self.chunks(1)
+        self.assertFalse(first.cancel())
+        self.assertTrue(third.result(DEADLINE))
+        self.assertEqual(self.simulated.audio, sound(0.1) + sound(0.1, 3))
+        self.assertTrue(source.closed.wait(DEADLINE))
+        self.assertFalse(source.asked.is_set())
+
     def test_closed(self) -> None:
         """Our own close ends all of them with ConnectionClosed, and closes their sources."""
         source = Blocked(bytes(CHUNK_SIZE))
@@ -247,6 +264,12 @@ class EndTests(PlayerCase):
             self.assertRaises(ConnectionClosed, future.result, DEADLINE)
         self.assertTrue(source.closed.wait(DEADLINE))
         self.assertRaises(ConnectionClosed, self.play, sound(1))
+        # As when it has closed while the call was under way.
+        late = Blocked()
+        future = self.agent._audio().play("0", open_sound(late), 0.2, False, None)
+        self.assertRaises(ConnectionClosed, future.result, DEADLINE)
+        self.assertTrue(late.closed.wait(DEADLINE))
+        self.assertFalse(late.asked.is_set())
 
     def test_reconnect(self) -> None:
         """The agent leaves in mid sound: ConnectionClosed; on the next connection it is set up again."""
@@ -260,6 +283,17 @@ class EndTests(PlayerCase):
         self.assertTrue(self.play(data).result(DEADLINE))
         self.assertEqual(self.simulated.audio[before:], data)
         self.assertEqual(self.lines.count("__AV_SETMODEL,0"), 2)
+
+    def test_peer_that_does_not_read(self) -> None:
+        """A peer that stops reading ends it within send_timeout, and nothing is logged as a fault."""
+        server = self.serve(send_timeout=0.5)
+        with Client(server):
+            agent = server.accept(DEADLINE)
+            while not agent._connected().wire.is_stuck:
+                server.broadcast("x" * 60000)
+            with self.assertNoLogs("mmdagent_remote", "ERROR"):
+                error = agent.speak_audio("0", sound(1)).exception(DEADLINE)
+            self.assertIsInstance(error, (TimeoutError, ConnectionClosed))
 
     def test_shutdown(self) -> None:
         """shutdown() ends it, and names the thread of a source that is stuck."""
@@ -282,49 +316,6 @@ class EndTests(PlayerCase):
             future.result(DEADLINE)
         self.assertTrue(second.result(DEADLINE))
         self.assertEqual(self.simulated.audio, sound(0.2) + sound(0.1))
-
-    def test_source_exits(self) -> None:
-        """Whatever the source raises, SystemExit too, is for its future; the next sound is played."""
-        class Exiting(Blocked):
-            def close(self) -> None:
-                sys.exit("close")
-
-        def source(error: BaseException) -> Iterator[bytes]:
-            yield sound(0.04)
-            raise error
-        errors = (SystemExit(1), KeyboardInterrupt(), GeneratorExit())
-        futures = [self.play(source(error)) for error in errors]
-        exiting = Exiting(sound(0.04))
-        exiting.release.set()
-        with self.assertLogs("mmdagent_remote", "WARNING"):
-            self.assertTrue(self.play(exiting).result(DEADLINE))
-        for future, error in zip(futures, errors):
-            self.assertIs(future.exception(DEADLINE), error)
-
-    def test_a_close_that_blocks(self) -> None:
-        """A source whose close() blocks, stopped before its turn, holds up nothing else."""
-        class Closing(Blocked):
-            def close(self) -> None:
-                self.asked.set()
-                self.release.wait(DEADLINE)
-        current, source = self.play(sound(60)), Closing()
-        waiting = self.agent.speak_audio("1", source)
-        self.agent.stop_speaking("1")
-        self.assertTrue(source.asked.wait(DEADLINE))
-        self.assertIs(waiting.result(1), False)
-        before = len(self.simulated.audio_chunks)
-        self.chunks(before + 10)
-        self.agent.stop_speaking("0")
-        self.assertIs(current.result(1), False)
-        source.release.set()
-
-    def test_no_thread(self) -> None:
-        """When no thread can be started the call raises, and the source is closed."""
-        source = Blocked()
-        with patch.object(threading.Thread, "start", side_effect=RuntimeError("can't start new thread")):
-            self.assertRaises(RuntimeError, self.play, source)
-        self.assertTrue(source.closed.is_set())
-        self.assertTrue(self.play(b"").result(DEADLINE))
 
     def test_too_many(self) -> None:
         """A thousand may wait; one more fails with QueueFull."""

@@ -70,6 +70,7 @@ def sound_of(source: Source, pcm: Format = PLAYED) -> bytes:
 
 
 PCM = samples(tone())
+FLOATS = encoded(tone(), 16000, format="WAV", subtype="FLOAT")
 
 
 class SoundCase(unittest.TestCase):
@@ -103,8 +104,12 @@ class UntouchedTests(SoundCase):
         with TemporaryDirectory() as directory:
             path = Path(directory, "音.wav")
             path.write_bytes(wav(PCM))
-            self.assertEqual(sound_of(path), PCM)
-            self.assertEqual(sound_of(str(path)), PCM)
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                self.assertEqual(sound_of(path), PCM)
+                self.assertEqual(sound_of(str(path)), PCM)
+                gc.collect()
+            self.assertEqual(caught, [])
             with path.open("rb") as file:
                 self.assertEqual(sound_of(file), PCM)
                 self.assertFalse(file.closed)
@@ -184,7 +189,8 @@ class UntouchedTests(SoundCase):
         """Anything else says at once what it is, what it has to become, and what to install."""
         for source, pcm, words in (
                 (PCM, Format(24000), "24000 Hz, 16 bits, mono"), ([PCM], Format(16000, 2), "2 channels"),
-                (wav(PCM, 22050), PLAYED, "22050 Hz"), (wav(PCM, width=1), PLAYED, "8 bits")):
+                (wav(PCM, 22050), PLAYED, "22050 Hz"), (wav(PCM, width=1), PLAYED, "8 bits"),
+                (FLOATS, PLAYED, "a WAV file of a rarer kind")):
             with self.subTest(words), self.assertRaises(ImportError) as raised:
                 open_sound(source, pcm)
             self.assertIn(words, str(raised.exception))
@@ -203,10 +209,11 @@ class UntouchedTests(SoundCase):
         with TemporaryDirectory() as directory:
             path = Path(directory, "a.wav")
             path.write_bytes(b"no sound at all")
-            with warnings.catch_warnings(), self.assertRaises(ValueError):
-                warnings.simplefilter("error")
+            with warnings.catch_warnings(record=True) as caught, self.assertRaises(ValueError):
+                warnings.simplefilter("always")
                 open_sound(path)
             gc.collect()
+            self.assertEqual(caught, [])
             path.write_bytes(wav(PCM))
             with path.open() as file, self.assertRaisesRegex(TypeError, "rb"):
                 open_sound(file)  # type: ignore[arg-type]
@@ -281,6 +288,7 @@ class ConvertedTests(SoundCase):
         file = wav(samples(tone(24000)), 24000)
         pieces = [file[at:at + 777] for at in range(0, len(file), 777)]
         self.assert_same(sound_of(pieces, Format(8000, 2)))
+        self.assertEqual(sound_of(pieces * 2, Format(8000, 2)), sound_of(pieces) * 2)
 
     def test_a_library_that_cannot_be_loaded(self) -> None:
         """Where libsndfile itself is missing the error is the same as without the extra."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
+from contextlib import suppress
 from dataclasses import replace
 
 from mmdagent_remote import MMDAGENT_EX, ConnectionClosed, Handler, InvalidMessage, Message
@@ -218,6 +219,36 @@ class MMDAgentTests(TestCase):
         client.text("B\n")
         wait_until(lambda: len(handler.messages_seen) == 2)
         self.assertEqual(handler.messages_seen, ["\ufffd", "B"])
+
+    def test_has_binary(self) -> None:
+        """It tells whether a binary message waits, be it sent or dropped in the end."""
+        client, handler = self.connect()
+        wire = handler._connected().wire
+        with wire._wire:  # Nobody sends meanwhile.
+            handler.send("WARM", "up")
+            self.assertFalse(wire.has_binary)
+            handler.send_binary(b"SND0002ab")
+            handler.send("A", "line")
+            self.assertTrue(wire.has_binary)
+        client.lines(1)
+        wait_until(lambda: not wire.has_binary)
+        with wire._wire:
+            handler.send_binary(b"SND0002ab")
+            wire.close(1000, "", drop=True)
+            self.assertFalse(wire.has_binary)
+
+    def test_has_binary_where_nothing_is_read(self) -> None:
+        """What the kernel does not take is taken for a binary message, whatever it is."""
+        server = self.serve(send_timeout=0.5)
+        with Client(server):
+            handler = server.accept(DEADLINE)
+
+            def flood() -> None:
+                with suppress(TimeoutError, ConnectionClosed):
+                    while True:
+                        handler.send("x" * 60000)
+            self.in_thread(flood)
+            wait_until(lambda: handler._connected().wire.has_binary)
 
     def test_full_queue_waits(self) -> None:
         """A send to a full queue waits for the gaps instead of failing, and keeps the order."""
