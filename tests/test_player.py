@@ -285,14 +285,19 @@ class EndTests(PlayerCase):
         self.assertEqual(self.lines.count("__AV_SETMODEL,0"), 2)
 
     def test_peer_that_does_not_read(self) -> None:
-        """A peer that stops reading ends it within send_timeout, and nothing is logged as a fault."""
+        """A peer that stops reading holds up no stop; the rest ends within send_timeout, unlogged."""
         server = self.serve(send_timeout=0.5)
-        with Client(server):
+        with Client(server) as client:
             agent = server.accept(DEADLINE)
-            while not agent._connected().wire.is_stuck:
-                server.broadcast("x" * 60000)
+            futures = [agent.speak_audio(model, sound(60)) for model in "01"]
+            client.lines(3)
+            client.data_frame()
+            while not server.broadcast("x" * 60000):
+                pass  # Until the kernel and the queue are full.
             with self.assertNoLogs("mmdagent_remote", "ERROR"):
-                error = agent.speak_audio("0", sound(1)).exception(DEADLINE)
+                agent.stop_speaking("0")
+                self.assertIs(futures[0].result(DEADLINE), False)
+                error = futures[1].exception(DEADLINE)
             self.assertIsInstance(error, (TimeoutError, ConnectionClosed))
 
     def test_shutdown(self) -> None:
