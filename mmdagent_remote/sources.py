@@ -114,11 +114,11 @@ def _iterated(pieces: Iterator[bytes], pcm: Format, converter: Converter) -> Ite
     for piece in pieces:
         data = _bytes_of(piece, pcm)
         if _is_wav(data):
-            begun = _begun(data)
+            yield converter.flush()
+            converter, left, begun = converter_for(pcm), None, _begun(data)
             if begun is None:
                 yield from _open_file(BytesIO(data), _nothing).pieces
                 continue
-            yield converter.flush()
             found, left, data = begun
             converter = converter_for(found)
         if left is not None:

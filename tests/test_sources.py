@@ -289,6 +289,8 @@ class ConvertedTests(SoundCase):
         pieces = [file[at:at + 777] for at in range(0, len(file), 777)]
         self.assert_same(sound_of(pieces, Format(8000, 2)))
         self.assertEqual(sound_of(pieces * 2, Format(8000, 2)), sound_of(pieces) * 2)
+        # Cut off, and a whole one behind it.
+        self.assertTrue(sound_of([*pieces[:-1], wav(PCM)]).endswith(PCM))
 
     def test_a_library_that_cannot_be_loaded(self) -> None:
         """Where libsndfile itself is missing the error is the same as without the extra."""
