@@ -16,6 +16,9 @@ from typing import BinaryIO, NamedTuple, Optional, Union, cast
 from .audio import PLAYED, SAMPLE_RATE, SAMPLE_SIZE, Format
 from .convert import NEEDS, STEP, Converter, converter_for, decode, has_extra
 
+#: Bytes of a file that cannot be wound back, such as a pipe, which may have no end.
+MAX_WHOLE = 256 * 1024 * 1024
+
 #: What ``speak_audio()`` takes.
 Source = Union[str, "os.PathLike[str]", bytes, bytearray, memoryview, BinaryIO, Iterable[bytes]]
 
@@ -156,7 +159,7 @@ def _open_file(file: BinaryIO, close: Callable[[], object]) -> Sound:
     if isinstance(file, TextIOBase):
         raise TypeError("a sound file must be opened as binary: open(path, \"rb\")")
     if not file.seekable():
-        file = BytesIO(file.read())
+        file = _whole(file)
     start = file.tell()
     try:
         opened = wave.open(file)
@@ -170,6 +173,16 @@ def _open_file(file: BinaryIO, close: Callable[[], object]) -> Sound:
         kind = "a WAV file of a rarer kind"
     file.seek(start)
     return Sound(*decode(file, kind), close)
+
+
+def _whole(file: BinaryIO) -> BytesIO:
+    data = bytearray()
+    while piece := file.read(65536):
+        data += piece
+        if len(data) > MAX_WHOLE:
+            raise ValueError(f"this file cannot be wound back, and has more than {MAX_WHOLE} bytes; "
+                             "give an iterable of its pieces")
+    return BytesIO(data)
 
 
 def _frames_of(opened: wave.Wave_read) -> Iterator[bytes]:

@@ -22,6 +22,7 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mmdagent_remote import sources
 from mmdagent_remote.audio import PLAYED, Format
 from mmdagent_remote.sources import Source, open_sound
 
@@ -115,7 +116,7 @@ class UntouchedTests(SoundCase):
                 self.assertFalse(file.closed)
 
     def test_a_pipe(self) -> None:
-        """What cannot be wound back is read whole; and a length that was not known is not believed."""
+        """What cannot be wound back is read whole, to a bound; an unknown length is not believed."""
         class Pipe(BytesIO):
             def seekable(self) -> bool:
                 return False
@@ -125,6 +126,10 @@ class UntouchedTests(SoundCase):
             opened = open_sound(Pipe(data))
             self.assertAlmostEqual(opened.seconds, 0.5)
             self.assertEqual(b"".join(opened.pieces), PCM)
+        with patch.object(sources, "MAX_WHOLE", len(wav(PCM))):
+            open_sound(Pipe(wav(PCM)))
+            with self.assertRaisesRegex(ValueError, "an iterable"):
+                open_sound(Pipe(wav(PCM) + b"x"))
 
     def test_iterables(self) -> None:
         """Pieces of any size, whole WAV files among them, are one sound; and the iterable is closed."""
