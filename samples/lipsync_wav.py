@@ -8,6 +8,7 @@ is not, needs ``pip install soundfile soxr``. Ctrl-C ends the program.
 import shutil
 import subprocess
 import sys
+import threading
 
 from mmdagent_remote import ConnectionClosed, Server
 
@@ -35,7 +36,11 @@ def main():
         print(server.start_text(), file=sys.stderr)
         with server.accept() as agent:         # waits for MMDAgent-EX
             try:
-                agent.speak_audio(MODEL, sound, progress=show).result()
+                ended = threading.Event()
+                spoken = agent.speak_audio(MODEL, sound, progress=show)
+                spoken.add_done_callback(lambda _: ended.set())   # in the thread of show(), so behind it
+                ended.wait()
+                spoken.result()                # raises what went wrong
             except ConnectionClosed:
                 sys.exit("\nMMDAgent-EX has left.")
             except (ImportError, OSError, ValueError) as error:
