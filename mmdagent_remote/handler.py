@@ -15,7 +15,7 @@ from .errors import ConnectionClosed
 from .handshake import Headers, Request
 from .lines import prepare_binary, prepare_line, prepare_text
 from .message import Field, Message, compose
-from .protocol import Item, WholeText
+from .protocol import Item
 from .transport import Deadline
 
 if TYPE_CHECKING:
@@ -323,12 +323,12 @@ class Handler:
 
     def _hand_over(self, item: Item) -> None:
         # Whole messages come only to a handler with its own on_text or on_binary.
-        if isinstance(item, WholeText):
-            self.on_text(str(item))
-        elif isinstance(item, bytes):
+        if isinstance(item, bytes):
             self.on_binary(item)
         elif isinstance(item, Message):
             self._dispatch(item)
+        else:
+            self.on_text(item)
 
     def _dispatch(self, message: Message) -> None:
         self.on_message(message)

@@ -69,6 +69,7 @@ class Server:
         subprotocols: in our order of preference.
         compression: accept permessage-deflate.
         profile: treat every client as ``STRICT`` or ``MMDAGENT_EX``; None: by its request.
+        fast_lane: False sends every frame through wsproto; nothing but the speed changes.
         open_timeout: seconds for TLS and the opening handshake, in total; None: no limit.
         send_timeout: seconds that a send may wait for the peer, in total; None: no limit.
         ping_interval: seconds of silence before a ping; None: no pings.
@@ -98,6 +99,7 @@ class Server:
         subprotocols: Optional[Sequence[str]] = None,
         compression: bool = False,
         profile: Optional[Profile] = None,
+        fast_lane: bool = True,
         open_timeout: Optional[float] = Limits.open_timeout,
         send_timeout: Optional[float] = Limits.send_timeout,
         ping_interval: Optional[float] = Limits.ping_interval,
@@ -126,7 +128,7 @@ class Server:
             routes=Routes(Agent if handler is None else handler, path, follow_suffixes=exclusive),
             exclusive=exclusive, ssl_context=ssl_context, origins=_names(origins),
             subprotocols=tuple(_names(subprotocols, keep_order=True)), compression=compression,
-            profile=profile)
+            profile=profile, fast_lane=fast_lane)
         # Orders start() and shutdown(); not held over a join.
         self._lifecycle = threading.Lock()
         self._state = PathStates()

@@ -206,7 +206,8 @@ class Session:
         ws, request = parse_request(head, self._settings.profile)
         handler = self._find_handler(request)
         self._registry.admit(self, request.path)
-        protocol = ServerProtocol(ws, request.profile, self._settings.limits)
+        protocol = ServerProtocol(ws, request.profile, self._settings.limits,
+                                  fast_lane=self._settings.fast_lane)
         response = protocol.accept(
             request, self._settings.choose_subprotocol(request.subprotocols),
             compression=self._settings.compression)

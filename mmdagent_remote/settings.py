@@ -74,6 +74,7 @@ class Settings:
     subprotocols: tuple[str, ...]
     compression: bool
     profile: Optional[Profile]
+    fast_lane: bool
 
     def allows_origin(self, origin: Optional[str]) -> bool:
         """Whether a request with this Origin may connect: exactly listed, or no browser at all."""

@@ -28,7 +28,7 @@ from mmdagent_remote.limits import Limits
 from mmdagent_remote.message import Message
 from mmdagent_remote.profile import MMDAGENT_EX, STRICT, Profile
 from mmdagent_remote.protocol import (Inbound, LenientText, PeerClosed, PeerFault, PingReceived,
-                                      ServerProtocol, WholeText)
+                                      ServerProtocol)
 
 from .client import frame_head
 
@@ -847,7 +847,7 @@ class InboundTest(unittest.TestCase):
         inbound.protocol.receive_data(frame(TEXT, b"A\nB\n") + frame(TEXT) + frame(BINARY, b"C"))
         items = items_of(inbound)
         self.assertEqual(items, ["A\nB\n", "", "C"])
-        self.assertEqual({type(item) for item in items}, {WholeText})
+        self.assertEqual({type(item) for item in items}, {str})
 
     def test_whole_bytes(self) -> None:
         """A handler with its own on_binary gets bytes as they are; texts are still cut."""

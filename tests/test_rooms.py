@@ -17,7 +17,7 @@ NAME = PACKAGE.name
 LAYERS = [
     {"errors"},
     {"limits", "profile", "message", "audio"},
-    {"lines", "deflate", "keepalive", "pattern", "vocabulary", "sentences", "speech",
+    {"lines", "fastlane", "deflate", "keepalive", "pattern", "vocabulary", "sentences", "speech",
      "playback", "convert"},
     {"handshake"},
     {"protocol"},
@@ -45,7 +45,7 @@ LAYERS = [
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 
-PURE = {"errors", "message", "limits", "profile", "lines", "handshake", "protocol", "settings", "mdf",
+PURE = {"errors", "message", "limits", "profile", "lines", "fastlane", "handshake", "protocol", "settings", "mdf",
         "deflate", "keepalive", "pattern", "vocabulary", "sentences", "speech",
         "audio", "playback", "testing/receiver", "testing/frames",
         "testing/documented", "testing/application"}

@@ -1,0 +1,333 @@
+"""The fast lane: plain data frames, decoded and made without wsproto. Pure.
+
+wsproto needs some 60 Python calls for a frame. Nearly all frames are of one kind, for which
+fewer do: complete, final, text or binary, masked, no reserved bit, a length in its
+shortest form and below 64 KiB, between two messages. Those are decoded here; **every other
+byte goes to wsproto**, frame by frame, and wsproto says what is wrong with it::
+
+    bytes --> FastLane --+-- messages(): whole messages, as str and bytes
+                         +-- rest():     bytes for wsproto: control frames, fragments, faults
+
+So wsproto stays the judge and the state machine. The lane is shut while a frame that wsproto has
+begun, or a fragmented message, is not over, and for good behind a Close or whatever is no frame.
+A connection with an extension in use has no lane.
+"""
+
+from __future__ import annotations
+
+from array import array
+from codecs import IncrementalDecoder, getincrementaldecoder
+from collections import deque
+from collections.abc import Callable
+from functools import cache
+from types import BuiltinFunctionType
+from typing import NamedTuple, Optional, Union
+
+Unmask = Callable[[bytes, bytes], bytes]
+
+#: ``python -m tests.lane_off`` clears it, for all servers of the process.
+AVAILABLE = True
+
+_CONTINUATION, _TEXT, _BINARY, _CLOSE, _PING, _PONG = 0, 1, 2, 8, 9, 10
+_FINAL, _RESERVED, _MASKED = 0x80, 0x70, 0x80
+_FINAL_TEXT, _FINAL_BINARY = _FINAL | _TEXT, _FINAL | _BINARY
+#: Of a frame's second byte: in how many more the length is.
+_TWO_BYTES, _EIGHT_BYTES = 126, 127
+#: From here on a length takes eight bytes.
+_LONG = 65536
+
+#: Bytes from which on four translations are faster than one big number; measured, CPython 3.11 to 3.13.
+TRANSLATE_FROM = 1200
+
+_ALL = int.from_bytes(bytes(range(256)), "big")
+_XOR_WITH = [(_ALL ^ int.from_bytes(bytes([key]) * 256, "big")).to_bytes(256, "big")
+             for key in range(256)]
+
+
+def unmask_number(data: bytes, key: bytes) -> bytes:
+    """Unmask as one big number: best for short payloads."""
+    size = len(data)
+    mask = int.from_bytes((key * (size // 4 + 1))[:size], "little")
+    return (int.from_bytes(data, "little") ^ mask).to_bytes(size, "little")
+
+
+def unmask_translate(data: bytes, key: bytes) -> bytes:
+    """Unmask every fourth byte at once: best for long payloads."""
+    plain = bytearray(len(data))
+    for place in range(4):
+        plain[place::4] = data[place::4].translate(_XOR_WITH[key[place]])
+    return bytes(plain)
+
+
+def unmask_python(data: bytes, key: bytes) -> bytes:
+    """The better of the two."""
+    return unmask_number(data, key) if len(data) < TRANSLATE_FROM else unmask_translate(data, key)
+
+
+@cache
+def find_unmask() -> Unmask:
+    """The C function of the websockets package where it is installed (the extra ``speed``), or ours.
+
+    Looked for when the first connection has a lane, so that an import costs nothing.
+    """
+    try:
+        from websockets.speedups import apply_mask
+    except Exception:  # Not there, made for another Python, broken: whatever it is, ours will do.
+        return unmask_python
+    # Without a compiler its place is taken by Python, which is slower than ours.
+    return apply_mask if isinstance(apply_mask, BuiltinFunctionType) else unmask_python
+
+
+_HEADS = {text: [bytes((_FINAL_TEXT if text else _FINAL_BINARY, size)) for size in range(_TWO_BYTES)]
+          for text in (True, False)}
+
+
+def data_frame(payload: bytes, *, text: bool) -> bytes:
+    """A server's frame with one whole message; `payload` of a text is valid UTF-8."""
+    size = len(payload)
+    if size < _TWO_BYTES:
+        return _HEADS[text][size] + payload
+    first = _FINAL_TEXT if text else _FINAL_BINARY
+    if size < _LONG:
+        return bytes((first, _TWO_BYTES, size >> 8, size & 255)) + payload
+    return bytes((first, _EIGHT_BYTES)) + size.to_bytes(8, "big") + payload
+
+
+class Head(NamedTuple):
+    """What the first bytes of a masked frame say."""
+
+    is_final: bool
+    opcode: int
+    #: Bytes before the payload, the key included.
+    length: int
+    #: Bytes of the payload.
+    size: int
+
+
+#: Wrong in itself; what exactly is wrong, and when it is said, is wsproto's to know.
+NO_FRAME = Head(False, -1, 0, 0)
+
+
+def parse_head(data: bytes) -> Optional[Head]:
+    """The head of a client's frame, :data:`NO_FRAME`, or None: more bytes are needed to tell."""
+    if len(data) < 2:
+        return None
+    opcode, size = data[0] & 0x0F, data[1] & 0x7F
+    is_final, is_control = bool(data[0] & _FINAL), opcode >= _CLOSE
+    if data[0] & _RESERVED or not data[1] & _MASKED or _BINARY < opcode < _CLOSE or opcode > _PONG:
+        return NO_FRAME
+    if is_control and (size >= _TWO_BYTES or not is_final):
+        return NO_FRAME
+    if size < _TWO_BYTES:
+        return Head(is_final, opcode, 6, size)
+    # RFC 6455, section 5.2: the shortest form, and the highest bit is 0.
+    length, shortest = (8, _TWO_BYTES) if size == _TWO_BYTES else (14, _LONG)
+    if len(data) < length - 4:
+        return None
+    size = int.from_bytes(data[2:length - 4], "big")
+    return Head(is_final, opcode, length, size) if shortest <= size < 1 << 63 else NO_FRAME
+
+
+class _Begun:
+    """A frame of the lane's kind that is not complete, kept as long as wsproto would not refuse it.
+
+    That is at most 64 KiB. The UTF-8 of a text is checked as it comes, since wsproto tells a fault in
+    the middle of a frame at once.
+    """
+
+    __slots__ = ("missing", "_data", "_cuts", "_key", "_unmask", "_decoder")
+
+    def __init__(self, head: Head, data: bytes, unmask: Unmask) -> None:
+        self.missing = head.size
+        self._data = bytearray(data)
+        # Where pieces end; four bytes each, where a list of pieces would cost a slow sender fifty.
+        self._cuts = array("I")
+        self._key = data[-4:]
+        self._unmask = unmask
+        self._decoder: Optional[IncrementalDecoder] = None
+        if head.opcode == _TEXT:
+            self._decoder = getincrementaldecoder("utf-8")()
+
+    def add(self, payload: bytes) -> bool:
+        """Take more of it; False: that is no UTF-8."""
+        self._data += payload
+        self._cuts.append(len(self._data))
+        self.missing -= len(payload)
+        if self._decoder is None:
+            return True
+        try:
+            self._decoder.decode(self._unmask(payload, self._key), not self.missing)
+        except UnicodeDecodeError:
+            return False
+        turn = len(payload) % 4
+        self._key = self._key[turn:] + self._key[:turn]
+        return True
+
+    def whole(self) -> bytes:
+        """All bytes of it."""
+        return bytes(self._data)
+
+    def pieces(self) -> list[bytes]:
+        """The same as they came: wsproto's words depend on it."""
+        return [bytes(self._data[start:end]) for start, end in zip([0, *self._cuts], self._cuts)]
+
+
+class FastLane:
+    """Splits what one peer sends. Not thread-safe.
+
+    Args:
+        max_message_size: longer messages are wsproto's, whose user counts them.
+    """
+
+    __slots__ = ("_chunks", "_data", "_at", "_begun", "_longest", "_unmask", "_left", "_in_message",
+                 "_is_refused", "_is_shut")
+
+    def __init__(self, max_message_size: int) -> None:
+        self._longest = min(max_message_size, _LONG - 1)
+        self._unmask = find_unmask()
+        self._chunks: deque[bytes] = deque()
+        # The chunk that is worked off, and where its next frame begins.
+        self._data = b""
+        self._at = 0
+        self._begun: Optional[_Begun] = None
+        # Bytes to come of a frame that wsproto has begun; whether its message goes on behind it.
+        self._left = 0
+        self._in_message = False
+        # The next frame is of the lane's kind, but no UTF-8.
+        self._is_refused = False
+        self._is_shut = False
+
+    def receive_data(self, data: bytes) -> None:
+        """Take bytes from the peer."""
+        self._chunks.append(data)
+
+    def shut(self) -> None:
+        """From now on all is wsproto's: the connection closes."""
+        self._is_shut = True
+        self._give_back(b"")
+
+    def messages(self, most: int) -> list[Union[str, bytes]]:
+        """Whole messages that come next, at most so many. None there: see :meth:`rest`."""
+        while not (self._left or self._in_message or self._is_refused or self._is_shut):
+            if self._begun is None:
+                found = self._decode(most)
+                if found or not self._keep():
+                    return found
+            if not self._load():
+                break
+        return []
+
+    def rest(self) -> bytes:
+        """What comes next, for wsproto: a frame or a part of one; empty when more bytes are needed."""
+        while True:
+            if not (self._left or self._is_shut):
+                self._left = self._measure()
+            end = len(self._data) if self._is_shut else self._at + self._left
+            piece = self._data[self._at:end]
+            if piece:
+                self._at += len(piece)
+                self._left = max(0, self._left - len(piece))
+                self._is_refused = False
+                return piece
+            if not self._load():
+                return b""
+
+    def _decode(self, most: int) -> list[Union[str, bytes]]:
+        # The hot path, written out: a call costs a tenth of what a short message needs here, and a
+        # chunk of 64 KiB holds six hundred of them.
+        data, at, end = self._data, self._at, len(self._data)
+        longest, unmask, from_bytes = self._longest, self._unmask, int.from_bytes
+        number_below = TRANSLATE_FROM if unmask is unmask_python else 0
+        found: list[Union[str, bytes]] = []
+        while end - at >= 6 and len(found) < most:
+            first, size, start = data[at], data[at + 1] - _MASKED, at + 6
+            if size < 0 or first != _FINAL_TEXT and first != _FINAL_BINARY:
+                break
+            if size >= _TWO_BYTES:
+                if size == _EIGHT_BYTES:
+                    break
+                size, start = data[at + 2] << 8 | data[at + 3], at + 8
+                if size < _TWO_BYTES:
+                    break
+            stop = start + size
+            if stop > end or size > longest:
+                break
+            if size < number_below:
+                # unmask_number() without its call.
+                mask = (data[start - 4:start] * (size // 4 + 1))[:size]
+                plain = (from_bytes(data[start:stop], "little")
+                         ^ from_bytes(mask, "little")).to_bytes(size, "little")
+            else:
+                plain = unmask(data[start:stop], data[start - 4:start])
+            if first == _FINAL_TEXT:
+                try:
+                    found.append(plain.decode())
+                except UnicodeDecodeError:
+                    self._is_refused = not found  # Else when it is its turn.
+                    break
+            else:
+                found.append(plain)
+            at = stop
+        self._at = at
+        return found
+
+    def _is_ours(self, head: Head) -> bool:
+        return (head.is_final and head.opcode in (_TEXT, _BINARY) and head.size <= self._longest
+                and not self._in_message and not self._is_refused)
+
+    def _keep(self) -> bool:
+        """Keep an incomplete frame. False: what comes next is not the lane's."""
+        data = self._data[self._at:self._at + _LONG + 8]
+        head = parse_head(data)
+        if head is None:
+            return True
+        if not self._is_ours(head):
+            return False
+        if len(data) >= head.length:
+            self._begun = _Begun(head, data[:head.length], self._unmask)
+            self._data, self._at = b"", 0
+            self._add(data[head.length:])
+        return True
+
+    def _measure(self) -> int:
+        """The size of the next frame, which goes to wsproto; 0 when more bytes are needed to tell."""
+        data = self._data[self._at:self._at + 14]
+        head = parse_head(data)
+        if head is None or self._is_ours(head) and len(data) < head.length:
+            return 0
+        if head.opcode < _CLOSE:
+            if (head.opcode == _CONTINUATION) != self._in_message:
+                head = NO_FRAME
+            self._in_message = not head.is_final
+        # Behind a fault or a Close nothing is looked at.
+        self._is_shut = head is NO_FRAME or head.opcode == _CLOSE
+        return head.length + head.size
+
+    def _load(self) -> bool:
+        """Go on to the next chunk. False: there is none."""
+        if not self._chunks:
+            return False
+        chunk = self._chunks.popleft()
+        if self._begun is not None:
+            self._add(chunk)
+        else:
+            # Of the old chunk a few bytes of a head are left, at most.
+            self._data, self._at = self._data[self._at:] + chunk, 0
+        return True
+
+    def _add(self, data: bytes) -> None:
+        begun = self._begun
+        if begun is None:
+            return
+        missing = begun.missing
+        is_good = begun.add(data[:missing])
+        if not is_good:
+            self._give_back(data[missing:])
+            self._is_refused = True
+        elif not begun.missing:
+            self._data, self._begun = begun.whole() + data[missing:], None
+
+    def _give_back(self, behind: bytes) -> None:
+        if self._begun is not None:
+            self._chunks.extendleft(reversed([*self._begun.pieces(), behind]))
+            self._begun = None
