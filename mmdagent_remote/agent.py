@@ -85,6 +85,7 @@ class Agent(Handler):
                 if marks is not None:
                     takers[name] = marks
         cls._takers = takers
+        cls._has_takers = bool(takers)
 
     def __enter__(self) -> Agent:
         return self

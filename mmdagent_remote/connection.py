@@ -31,7 +31,7 @@ from .courier import Courier
 from .errors import ConnectionClosed, QueueFull
 from .handshake import Request
 from .keepalive import KeepAlive, Verdict
-from .limits import MAX_QUEUE_BYTES, TAKEOVER_SIZE, Limits
+from .limits import MAX_QUEUE_BYTES, READ_AHEAD, TAKEOVER_SIZE, Limits
 from .lines import Outgoing
 from .message import Message
 from .protocol import Control, Inbound, Item, PeerClosed, PeerFault, PingReceived
@@ -106,6 +106,11 @@ class Connection:
         self._reading = threading.Lock()
         self._state = threading.Lock()
         self._inbound = inbound
+        #: What one read brought, on its way to the reader, which alone takes from its left, without a
+        #: lock; the state lock guards all else. It is older than the queue, and filled only while
+        #: that is empty and nothing was pushed.
+        self.ready: deque[Item] = deque()
+        self._read_ahead = min(READ_AHEAD, limits.max_queue)
         self._queue: deque[Item] = deque()
         self._queue_bytes = 0
         self._counted = 0
@@ -167,11 +172,16 @@ class Connection:
             ConnectionClosed: the end, after all that was received.
         """
         try:
+            if self.ready:
+                return self.ready.popleft()
+        except IndexError:
+            pass  # It was taken out, or dropped, just now.
+        try:
             while True:
                 item: Optional[Item] = None
-                if self.has_pushed:
+                if self._pushed or self._uncut:
                     item = self._next_pushed()
-                if item is None:
+                if item is None and (self.ready or self._queue or self._end is not None):
                     with self._state:
                         item = self._take()
                 if item is None:
@@ -184,7 +194,9 @@ class Connection:
                 if item is not None:
                     return item
         finally:
-            self._leave_reading()
+            # The reader goes away, and others wait. Who waits from now on finds the reading right free.
+            if self.waits.pending or self._is_eager is not None:
+                self._leave_reading()
 
     def read_for_user(self, deadline: Deadline) -> Item:
         """:meth:`read`, for calls that any thread might make: one reader at a time.
@@ -205,7 +217,19 @@ class Connection:
     def push(self, text: str) -> None:
         """Cut a text into lines that are read before anything else; one by one, as they are read."""
         with self._state:
+            # What is ready comes behind it, and is not to be taken without a look at this.
+            for item in self._take_ready():
+                self._queue.appendleft(item)
+                self._count(item, 1)
             self._uncut.append(self._inbound.cut(text))
+
+    def _take_ready(self) -> Iterator[Item]:
+        # The newest first: the reader, who may take the oldest at the same time, still has them in order.
+        while True:
+            try:
+                yield self.ready.pop()
+            except IndexError:
+                return
 
     def _next_pushed(self) -> Optional[Message]:
         while True:
@@ -222,13 +246,15 @@ class Connection:
                         continue
             if isinstance(item, PeerFault):
                 self._obey(item)
-            elif item is None or not (self.waits and self.waits.offer(item)):
+            elif item is None or not (self.waits.pending and self.waits.offer(item)):
                 return item
 
     def _take(self) -> Optional[Item]:
         end = self._end
         if end is not None and end.ours:
             self._raise(end)
+        if self.ready:
+            return self.ready.popleft()
         if self._queue:
             item = self._queue.popleft()
             self._count(item, -1)
@@ -241,27 +267,37 @@ class Connection:
 
     def _pull(self, deadline: Deadline) -> Optional[Item]:
         # With the reading right. None: look at the queue and the end again.
+        fresh = b""
         while True:
             with self._state:
-                if self._queue or self.has_pushed or self._end is not None:
+                if fresh:
+                    self._inbound.protocol.receive_data(fresh)
+                    fresh = b""
+                if (self._queue or self.ready or self._pushed or self._uncut
+                        or self._end is not None):
                     return None
+                if not self.waits.pending:
+                    items = self._inbound.next_items(self._read_ahead)
+                    if items:
+                        self.ready.extend(items)
+                        return self.ready.popleft()
                 item = self._inbound.next_item()
             if item is None:
                 try:
-                    self._receive(deadline)
+                    fresh = self._receive(deadline)
                 except DeadlinePassed:
                     raise TimeoutError("no line came in time") from None
             elif isinstance(item, (str, bytes)):
-                if not (self.waits and isinstance(item, Message) and self.waits.offer(item)):
+                if not (self.waits.pending and isinstance(item, Message) and self.waits.offer(item)):
                     return item
             else:
                 self._obey(item)
 
-    def _receive(self, deadline: Deadline) -> None:
-        # With the reading right, without the state lock.
+    def _receive(self, deadline: Deadline) -> bytes:
+        # With the reading right, without the state lock. Returns what the protocol is to be given.
         if self._stream_is_over:
             self._end_of_stream()
-            return
+            return b""
         # Only this is a sign that the reader is there: who works off lines that wait
         # in memory would else leave pings and the peer's end unseen for as long.
         self._was_read = True
@@ -271,7 +307,11 @@ class Connection:
             raise
         except OSError as error:
             data = self._lost(error)
+        if self._tls is None and data:
+            self._was_alive = True
+            return data
         self._feed(data)
+        return b""
 
     def _feed(self, data: bytes) -> None:
         # With the reading right, without the state lock.
@@ -326,7 +366,8 @@ class Connection:
             with self._state:
                 while self._uncut:
                     self._pushed.extend(self._uncut.popleft())
-                new = [item for item in (*self._pushed, *self._queue) if id(item) not in known]
+                received = (*self._pushed, *self.ready.copy(), *self._queue)
+                new = [item for item in received if id(item) not in known]
                 if not new:
                     # In the same hold of the lock in which nothing new was there: see _offer_or_obey().
                     self.waits.add(wait)
@@ -347,7 +388,10 @@ class Connection:
                         if lines is self._queue:
                             self._count(message, -1)
                         return True
-        return False
+            # Not searched in its place: the reader may take from it meanwhile, without the lock.
+            taken = list(self._take_ready())
+            self.ready.extend(item for item in reversed(taken) if item is not message)
+            return any(item is message for item in taken)
 
     def wait(self, wait: Wait, deadline: Deadline) -> bool:
         """Wait for the end of a registered wait; False: the deadline came first.
@@ -391,10 +435,11 @@ class Connection:
         elif item is not None:
             self._offer_or_obey(item)
         elif not wait.future.done():
-            self._receive(deadline)
+            fresh = self._receive(deadline)
+            if fresh:
+                self._feed(fresh)
 
     def _leave_reading(self) -> None:
-        # The reader goes away, and others wait.
         if self.is_awaited:
             self.attend_soon()
 
@@ -518,6 +563,8 @@ class Connection:
             by_peer = not (ours or fault)
             normal = code in _NORMAL_CODES or by_peer and self.profile.ends_without_close
             self._end = End(code, reason, ours, normal)
+            if ours:
+                self.ready.clear()  # As the queue: what was not delivered is dropped.
             if self._closing is None:
                 self._closing = Deadline(self.limits.close_timeout)
         if is_lost:
@@ -525,7 +572,7 @@ class Connection:
         self.wire.seal()
         self._ended.set()
         # Behind the end: who registers later finds that.
-        if self.waits:
+        if self.waits.pending:
             self.waits.fail_all(lambda: ConnectionClosed(code, reason, connection=self.name))
         for farewell in self._farewells:
             farewell()
@@ -545,7 +592,7 @@ class Connection:
     @property
     def has_unread(self) -> bool:
         """Whether lines wait in the queue."""
-        return bool(self._queue or self.has_pushed)
+        return bool(self.ready or self._queue or self.has_pushed)
 
     @property
     def has_pushed(self) -> bool:
@@ -578,7 +625,7 @@ class Connection:
     @property
     def is_awaited(self) -> bool:
         """Whether somebody wants lines read at once, whatever the reader does."""
-        return bool(self.waits) or self._is_eager is not None and self._is_eager()
+        return bool(self.waits.pending) or self._is_eager is not None and self._is_eager()
 
     @property
     def is_away(self) -> bool:
@@ -621,7 +668,7 @@ class Connection:
                 if self._is_full():
                     break
                 item = self._inbound.next_item()
-                if isinstance(item, (str, bytes)) and not self.waits:
+                if isinstance(item, (str, bytes)) and not self.waits.pending:
                     self._enqueue(item)
                     continue
             if item is None:
@@ -656,14 +703,14 @@ class Connection:
             self._counted += change
 
     def _refuse_waits(self) -> None:
-        if self.waits:
+        if self.waits.pending:
             self.waits.fail_all(lambda: QueueFull(
                 f"{self.name}: the line queue is full, so the answer cannot be read"))
 
     def _is_full(self) -> bool:
         # Full at the bound, and full no more only at half, so that reading does not stutter.
         share = 2 if self._paused else 1
-        self._paused = (self._counted >= max(1, self.limits.max_queue // share)
+        self._paused = (self._counted + len(self.ready) >= max(1, self.limits.max_queue // share)
                         or self._queue_bytes >= MAX_QUEUE_BYTES // share)
         return self._paused
 

@@ -55,6 +55,8 @@ class Handler:
     _connection: Optional[Connection] = None
     _server: Optional[Server] = None
     _remote_address: tuple[str, int] = ("", 0)
+    #: Whether messages may go elsewhere than to on_message: then _dispatch() is asked.
+    _has_takers: bool = False
 
     # Hooks
 
@@ -96,11 +98,16 @@ class Handler:
         connection closes with 1000; when it raises, ``on_error`` is called and it closes with 1011.
         """
         connection = self._connected()
+        ready, has_takers = connection.ready, self._has_takers
         while True:
-            item = connection.read(_FOREVER)
             try:
-                if type(item) is Message:
-                    self._dispatch(item)
+                # Without a call for what has been read already: that is nearly all of a flood.
+                item = ready.popleft() if ready else connection.read(_FOREVER)
+            except IndexError:
+                continue  # Another thread has dropped or taken it just now.
+            try:
+                if type(item) is Message and not has_takers:
+                    self.on_message(item)
                 else:
                     self._hand_over(item)
             except Exception as error:  # Whatever the user's hook raises.

@@ -68,13 +68,14 @@ class Waits:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._pending: dict[Wait, None] = {}
+        #: Those that nobody has ended yet. Public for its truth alone, which is asked for each message.
+        self.pending: dict[Wait, None] = {}
         self._last: deque[str] = deque(maxlen=_LAST_LINES)
         # Counts registrations, for a reader to see that there was one meanwhile.
         self.version = 0
 
     def __bool__(self) -> bool:
-        return bool(self._pending)
+        return bool(self.pending)
 
     def add(self, wait: Wait) -> None:
         """Register; from now on lines are offered to it.
@@ -83,17 +84,17 @@ class Waits:
             RuntimeError: there are far too many.
         """
         with self._lock:
-            if len(self._pending) >= MAX_WAITS:
+            if len(self.pending) >= MAX_WAITS:
                 raise RuntimeError(f"{MAX_WAITS} waits are pending on one connection")
-            self._pending[wait] = None
+            self.pending[wait] = None
             self.version += 1
 
     def claim(self, wait: Wait) -> bool:
         """Whether it is the caller who may end it; true for one caller only."""
         with self._lock:
-            if wait not in self._pending:
+            if wait not in self.pending:
                 return False
-            del self._pending[wait]
+            del self.pending[wait]
             return True
 
     def offer(self, message: Message) -> bool:
@@ -101,7 +102,7 @@ class Waits:
         if message.is_echo:
             return False
         with self._lock:
-            waits = list(self._pending)
+            waits = list(self.pending)
             self._last.append(message)
         for wait in waits:
             if wait.future.cancelled():
@@ -121,7 +122,7 @@ class Waits:
     def fail_all(self, make_error: Callable[[], BaseException]) -> None:
         """End all of them badly."""
         with self._lock:
-            waits = list(self._pending)
+            waits = list(self.pending)
         for wait in waits:
             if self.claim(wait):
                 wait.fail(make_error())

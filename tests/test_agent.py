@@ -162,7 +162,7 @@ class WaitTests(AgentCase):
             except ConnectionClosed as error:
                 caught.append(error)
         thread = self.in_thread(ask)
-        wait_until(lambda: len(agent._connected().waits._pending) == 3)
+        wait_until(lambda: len(agent._connected().waits.pending) == 3)
         simulated.leave()
         thread.join(DEADLINE)
         self.assertIsInstance(future.exception(DEADLINE), ConnectionClosed)

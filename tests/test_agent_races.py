@@ -227,7 +227,7 @@ class WaitRaceTests(AgentCase):
             except ConnectionClosed:
                 ended.set()
         thread = self.in_thread(ask, lambda: agent.wait_for("NEVER", timeout=None))
-        wait_until(lambda: len(agent._connected().waits._pending) == 2)
+        wait_until(lambda: len(agent._connected().waits.pending) == 2)
         self.assertEqual(agent.server.shutdown(timeout=DEADLINE), [])
         thread.join(DEADLINE)
         self.assertTrue(ended.is_set())
