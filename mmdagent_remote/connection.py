@@ -32,7 +32,7 @@ from .errors import ConnectionClosed, QueueFull
 from .handshake import Request
 from .keepalive import KeepAlive, Verdict
 from .limits import MAX_QUEUE_BYTES, READ_AHEAD, TAKEOVER_SIZE, Limits
-from .lines import Outgoing
+from .lines import Outgoing, encode_line
 from .message import Message
 from .protocol import Control, Inbound, Item, PeerClosed, PeerFault, PingReceived
 from .transport import (Deadline, DeadlinePassed, TLSCodec, Transport, acquire_lock,
@@ -136,6 +136,7 @@ class Connection:
         self.wire = Wire(transport, tls, inbound.protocol, profile, limits, self._state,
                          inbound.echoes, profile.max_frame_remote if is_remote else profile.max_frame,
                          response, lambda: call_attendant(self))
+        self._sends_plainly = profile.sends_as_is and tls is None and inbound.protocol.has_lane
         # The connection's thread; None where the reading thread is the user's (after accept()).
         self.owner: Optional[int] = None
         self._user_reads = threading.Lock()
@@ -469,6 +470,21 @@ class Connection:
 
     # Sending: any thread
 
+    def send_line(self, line: str) -> None:
+        """Send one line that was checked; see :meth:`send`.
+
+        Raises:
+            InvalidMessage: it cannot be carried to this peer.
+            TimeoutError, ConnectionClosed: as :meth:`send` does.
+        """
+        if self._sends_plainly:
+            try:
+                if self.wire.send_at_once(line.encode() + b"\n", self.limits.send_timeout):
+                    return
+            except OSError as error:
+                self._send_failed(error)
+        self.send((encode_line(line, self.profile),))
+
     def send(self, items: Iterable[Outgoing]) -> None:
         """Send checked lines and messages, in order.
 
@@ -480,15 +496,18 @@ class Connection:
             self.wire.send(items, Deadline(self.limits.send_timeout))
         except WireSealed:
             self.raise_closed()
-        except DeadlinePassed:
+        except OSError as error:
+            self._send_failed(error)
+
+    def _send_failed(self, error: OSError) -> NoReturn:
+        if isinstance(error, DeadlinePassed):
             self.fail(1006, _SEND_TIMEOUT)
             self._raise_send_timeout()
-        except OSError:
-            if self._end is not None and self._end.reason is _SEND_TIMEOUT:
-                self._raise_send_timeout()  # The attendant was a little faster.
-            # The reader, not the writer, tells the end: it comes behind what was received.
-            self.wire.abandon()
-            self.raise_closed()
+        if self._end is not None and self._end.reason is _SEND_TIMEOUT:
+            self._raise_send_timeout()  # The attendant was a little faster.
+        # The reader, not the writer, tells the end: it comes behind what was received.
+        self.wire.abandon()
+        self.raise_closed()
 
     def _raise_send_timeout(self) -> NoReturn:
         raise TimeoutError(f"{self.name}: the peer did not read for "

@@ -14,7 +14,7 @@ from .connection import Connection
 from .errors import ConnectionClosed
 from .handshake import Headers, Request
 from .lines import prepare_binary, prepare_line, prepare_text
-from .message import Field, Message, compose
+from .message import Field, Message, check_line, compose
 from .protocol import Item
 from .transport import Deadline
 
@@ -131,11 +131,11 @@ class Handler:
             ConnectionClosed: the connection has ended.
             TimeoutError: the peer did not read for ``send_timeout``; the connection is dead.
         """
-        self.send_lines((compose(fields),))
+        self._connected().send_line(compose(fields))
 
     def write_line(self, line: str) -> None:
         """Send a whole line; the newline is added. Raises what :meth:`send` raises."""
-        self.send_lines((line,))
+        self._connected().send_line(check_line(line))
 
     def send_lines(self, lines: Iterable[str]) -> None:
         """Send several whole lines with as few system calls as the peer's kind allows.

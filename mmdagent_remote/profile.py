@@ -59,6 +59,12 @@ class Profile:
     #: It would misread some lines; :func:`wrap` protects them.
     wraps: bool = False
 
+    @property
+    def sends_as_is(self) -> bool:
+        """Whether a line is sent as one frame, and nothing is to be minded."""
+        return not (self.wraps or self.echoes or self.gap or self.first_line_hold or self.max_line
+                    or self.max_frame or self.max_frame_remote)
+
 
 STRICT = Profile(name="STRICT")
 

@@ -119,7 +119,7 @@ class ServerProtocol:
     """
 
     __slots__ = ("_ws", "_limits", "_lenient", "_events", "_pieces", "_fragments",
-                 "_unfed", "_step", "_over", "_empty_close", "_lane")
+                 "_unfed", "_step", "_over", "_empty_close", "_lane", "can_send")
 
     def __init__(self, ws: WSConnection, profile: Profile, limits: Limits, *,
                  fast_lane: bool = True) -> None:
@@ -133,6 +133,8 @@ class ServerProtocol:
         self._unfed: deque[bytes] = deque()
         self._step = 0
         self._over = False
+        #: Whether data frames may be made: what wsproto's state says, without three calls for each.
+        self.can_send = ws.state is ConnectionState.OPEN
         self._lane: Optional[FastLane] = None
         if fast_lane and fastlane.AVAILABLE:
             self._lane = FastLane(limits.max_message_size)
@@ -149,6 +151,7 @@ class ServerProtocol:
         if any(isinstance(each, Deflate) and each.enabled() for each in extensions):
             self._step = COMPRESSED_STEP
             self._lane = None
+        self.can_send = True
         return data
 
     # What comes in
@@ -228,7 +231,7 @@ class ServerProtocol:
         # A parse failure is the same event as the peer's Close, but leaves wsproto's state as it was.
         if self._ws.state in (ConnectionState.OPEN, ConnectionState.LOCAL_CLOSING):
             return self._fault(code, reason)
-        self._over = True
+        self._over, self.can_send = True, False
         return PeerClosed(code, reason)
 
     def _fault(self, code: int, reason: str) -> PeerFault:
@@ -241,9 +244,9 @@ class ServerProtocol:
     # What goes out
 
     @property
-    def can_send(self) -> bool:
-        """Whether data frames may still be made."""
-        return self._ws.state is ConnectionState.OPEN
+    def has_lane(self) -> bool:
+        """Whether frames need not go through wsproto."""
+        return self._lane is not None
 
     def data_frame(self, payload: bytes, *, text: bool) -> bytes:
         """One whole message; `payload` of a text is valid UTF-8. This is where a frame is made."""
@@ -265,6 +268,7 @@ class ServerProtocol:
         """Our Close frame, which begins or answers a close; empty when it was made already."""
         if self._ws.state not in (ConnectionState.OPEN, ConnectionState.REMOTE_CLOSING):
             return b""
+        self.can_send = False
         if self._lane is not None:
             self._lane.shut()
         if self._empty_close or code == 1005:

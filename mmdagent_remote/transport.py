@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from concurrent.futures import Future, wait
-from typing import Any, Optional
+from typing import Any, Optional, Union
 
 from .limits import RECV_SIZE
 
@@ -152,7 +152,7 @@ class Transport:
         except (BlockingIOError, InterruptedError):
             return None
 
-    def try_send(self, data: memoryview) -> int:
+    def try_send(self, data: Union[bytes, memoryview]) -> int:
         """Give the kernel what it takes now, and return how many bytes that was."""
         try:
             return self._socket.send(data, self._flags)
