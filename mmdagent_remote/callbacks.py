@@ -423,7 +423,7 @@ def _prepare(text: str, profile: Profile) -> Sequence[Outgoing]:
     return items
 
 
-def _send_to_slow(connection: Connection, items: Iterable[Outgoing]) -> None:
+def _send_to_slow(connection: Connection, items: Sequence[Outgoing]) -> None:
     with suppress(ConnectionClosed, TimeoutError):  # It leaves, or is given up: client_left tells.
         connection.send(items)
 

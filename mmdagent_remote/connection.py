@@ -22,16 +22,17 @@ import ssl
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, MutableMapping
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from contextlib import suppress
 from itertools import count
 from typing import Any, NamedTuple, NoReturn, Optional, Union
 
 from .courier import Courier
 from .errors import ConnectionClosed, QueueFull
+from .fastlane import data_frame, line_frames
 from .handshake import Request
 from .keepalive import KeepAlive, Verdict
-from .limits import MAX_QUEUE_BYTES, READ_AHEAD, TAKEOVER_SIZE, Limits
+from .limits import BATCH_SIZE, MAX_QUEUE_BYTES, READ_AHEAD, TAKEOVER_SIZE, Limits
 from .lines import Outgoing, encode_line
 from .message import Message
 from .protocol import Control, Inbound, Item, PeerClosed, PeerFault, PingReceived
@@ -186,7 +187,7 @@ class Connection:
                     with self._state:
                         item = self._take()
                 if item is None:
-                    if not acquire_lock(self._reading, deadline):
+                    if not (self._reading.acquire(False) or acquire_lock(self._reading, deadline)):
                         raise TimeoutError("no line came in time")
                     try:
                         item = self._pull(deadline)
@@ -477,21 +478,40 @@ class Connection:
             InvalidMessage: it cannot be carried to this peer.
             TimeoutError, ConnectionClosed: as :meth:`send` does.
         """
-        if self._sends_plainly:
-            try:
-                if self.wire.send_at_once(line.encode() + b"\n", self.limits.send_timeout):
-                    return
-            except OSError as error:
-                self._send_failed(error)
-        self.send((encode_line(line, self.profile),))
+        if not (self._sends_plainly
+                and self._send_at_once(data_frame(line.encode() + b"\n", text=True))):
+            self._send_queued([encode_line(line, self.profile)])
 
-    def send(self, items: Iterable[Outgoing]) -> None:
+    def send_lines(self, lines: list[str]) -> None:
+        """Send lines that were checked, with as few system calls as can be; see :meth:`send_line`."""
+        if self._sends_plainly:
+            frames = line_frames(lines)
+            if len(frames) <= BATCH_SIZE and self._send_at_once(frames):
+                return
+        self._send_queued([encode_line(line, self.profile) for line in lines])
+
+    def send(self, items: Sequence[Outgoing]) -> None:
         """Send checked lines and messages, in order.
 
         Raises:
             TimeoutError: the peer did not read within ``send_timeout``; the connection is dead.
             ConnectionClosed: the connection has ended or is closing.
         """
+        if self._sends_plainly and len(items) == 1:
+            item = items[0]
+            frame = (data_frame(item, text=False) if isinstance(item, bytes)
+                     else data_frame(item.data, text=True))
+            if self._send_at_once(frame):
+                return
+        self._send_queued(items)
+
+    def _send_at_once(self, frames: bytes) -> bool:
+        try:
+            return self.wire.send_at_once(frames, self.limits.send_timeout)
+        except OSError as error:
+            self._send_failed(error)
+
+    def _send_queued(self, items: Sequence[Outgoing]) -> None:
         try:
             self.wire.send(items, Deadline(self.limits.send_timeout))
         except WireSealed:

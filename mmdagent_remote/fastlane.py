@@ -18,7 +18,7 @@ from __future__ import annotations
 from array import array
 from codecs import IncrementalDecoder, getincrementaldecoder
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache
 from types import BuiltinFunctionType
 from typing import NamedTuple, Optional, Union
@@ -91,6 +91,16 @@ def data_frame(payload: bytes, *, text: bool) -> bytes:
     if size < _LONG:
         return bytes((first, _TWO_BYTES, size >> 8, size & 255)) + payload
     return bytes((first, _EIGHT_BYTES)) + size.to_bytes(8, "big") + payload
+
+
+def line_frames(lines: Iterable[str]) -> bytes:
+    """A frame for each line, with its newline."""
+    heads, parts = _HEADS[True], []
+    for line in lines:
+        payload = line.encode() + b"\n"
+        size = len(payload)
+        parts.append(heads[size] + payload if size < _TWO_BYTES else data_frame(payload, text=True))
+    return b"".join(parts)
 
 
 class Head(NamedTuple):
@@ -205,6 +215,11 @@ class FastLane:
         """From now on all is wsproto's: the connection closes."""
         self._is_shut = True
         self._give_back(b"")
+
+    @property
+    def is_dry(self) -> bool:
+        """Whether all bytes have been told, or given to wsproto, or kept for the next ones."""
+        return self._at == len(self._data) and not self._chunks
 
     def messages(self, most: int) -> list[Union[str, bytes]]:
         """Whole messages that come next, at most so many. None there: see :meth:`rest`."""

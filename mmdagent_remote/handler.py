@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Optional, Union
 from .connection import Connection
 from .errors import ConnectionClosed
 from .handshake import Headers, Request
-from .lines import prepare_binary, prepare_line, prepare_text
-from .message import Field, Message, check_line, compose
+from .lines import prepare_binary, prepare_text
+from .message import Field, Message, check_line, check_lines, compose
 from .protocol import Item
 from .transport import Deadline
 
@@ -145,9 +145,9 @@ class Handler:
         if isinstance(lines, str):
             raise TypeError("send_lines() takes several lines; for one there is write_line()")
         connection = self._connected()
-        items = [prepare_line(line, connection.profile) for line in lines]
-        if items:
-            connection.send(items)
+        checked = check_lines(lines)
+        if checked:
+            connection.send_lines(checked)
 
     def send_text(self, text: str) -> None:
         """Send one text message as it is; towards MMDAgent-EX whole lines only."""

@@ -82,6 +82,8 @@ MAX_REQUEST_SIZE = 16 * 1024
 MAX_QUEUE_BYTES = 1024 * 1024
 #: Bytes handed to one ``send``: many frames, one system call.
 SEND_SIZE = 64 * 1024
+#: Bytes of a batch of lines to a plain peer: one system call, before which nothing can slip in.
+BATCH_SIZE = 256 * 1024
 #: Lines remembered to recognise their echoes.
 ECHO_MEMORY = 4096
 #: Bytes from which on an echo may be a cut one: MMDAgent-EX cuts at 2047, less a part of a character.

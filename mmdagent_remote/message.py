@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Union
+from collections.abc import Iterable
+from typing import Union, cast
 
 from .errors import InvalidMessage
 
@@ -96,7 +97,8 @@ def compose(fields: tuple[object, ...]) -> str:
         InvalidMessage: the line cannot be carried.
     """
     if len(fields) == 1:
-        return check_line(fields[0])
+        line = fields[0]
+        return line if type(line) is str and _is_simple(line) else check_line(line)
     if not fields:
         raise TypeError("send() needs a line, or a message type and its arguments")
     return join_fields(fields)
@@ -111,9 +113,23 @@ def check_line(line: object) -> str:
     """
     if not isinstance(line, str):
         raise TypeError(f"a whole line must be a str, not {type(line).__name__}")
-    if line.endswith("\n"):
+    if "\n" in line and line.endswith("\n"):
         line = line[:-2] if line.endswith("\r\n") else line[:-1]
     return _check_fields(str(line))
+
+
+def check_lines(lines: Iterable[object]) -> list[str]:
+    """Return whole lines as :func:`check_line` does, each of them checked before it returns."""
+    found = list(lines)
+    if set(map(type, found)) == {str}:
+        # Together first: a look at each line by itself takes three times as long.
+        text = "\n".join(cast(list[str], found))
+        if (text.isascii() and "\r" not in text and "\0" not in text and "||" not in text
+                and text[:1] not in "|\n" and text[-1:] != "\n" and "\n|" not in text
+                and "\n\n" not in text and text.count("\n") == len(found) - 1
+                and max([line.count("|") for line in cast(list[str], found)]) <= MAX_ARGS):
+            return cast(list[str], found)
+    return [check_line(line) for line in found]
 
 
 def join_fields(fields: tuple[object, ...]) -> str:
@@ -151,13 +167,16 @@ def _field_text(field: object, number: int) -> str:
         f"field {number} must be str, int or float, not {type(field).__name__}")
 
 
+def _is_simple(line: str) -> bool:
+    # Nearly every line that is sent, and at a third of the time of what finds out what is wrong.
+    return (line.isascii() and "\n" not in line and "\r" not in line and "\0" not in line
+            and "||" not in line and line[:1] not in "|" and line.count("|") <= MAX_ARGS)
+
+
 def _check_fields(line: str) -> str:
     if not line:
         raise InvalidMessage("the line is empty; MMDAgent-EX crashes on one")
-    # For each line sent, so what is not there is found out in C: a regular expression and a split()
-    # took three quarters of a microsecond, this takes a fifth of it.
-    if line.isascii() and "\n" not in line and "\r" not in line and "\0" not in line and (
-            "||" not in line and line[0] != "|" and line.count("|") <= MAX_ARGS):
+    if _is_simple(line):
         return line
     found = _FORBIDDEN.search(line)
     if found:

@@ -119,7 +119,7 @@ class ServerProtocol:
     """
 
     __slots__ = ("_ws", "_limits", "_lenient", "_events", "_pieces", "_fragments",
-                 "_unfed", "_step", "_over", "_empty_close", "_lane", "can_send")
+                 "_unfed", "_step", "_over", "_empty_close", "_lane", "can_send", "is_dry")
 
     def __init__(self, ws: WSConnection, profile: Profile, limits: Limits, *,
                  fast_lane: bool = True) -> None:
@@ -135,6 +135,8 @@ class ServerProtocol:
         self._over = False
         #: Whether data frames may be made: what wsproto's state says, without three calls for each.
         self.can_send = ws.state is ConnectionState.OPEN
+        #: Whether nothing can be told without more bytes; spares a look before each read.
+        self.is_dry = True
         self._lane: Optional[FastLane] = None
         if fast_lane and fastlane.AVAILABLE:
             self._lane = FastLane(limits.max_message_size)
@@ -160,6 +162,7 @@ class ServerProtocol:
         """Take bytes from the peer; :meth:`next_event` then tells what they say."""
         if self._over:
             return  # After a fault or a Close nothing more is looked at (RFC 6455, section 7.1.7).
+        self.is_dry = False
         if self._lane is not None:
             self._lane.receive_data(data)
             return
@@ -171,20 +174,22 @@ class ServerProtocol:
 
     def messages(self, most: int) -> list[Union[str, bytes]]:
         """Whole messages without a fault that come next and can be had at once, at most so many."""
-        if self._lane is None or self._over or self._events is not None:
+        if self.is_dry or self._lane is None or self._over or self._events is not None:
             return []
-        return self._lane.messages(most)
+        found = self._lane.messages(most)
+        self.is_dry = self._lane.is_dry
+        return found
 
     def next_event(self) -> Optional[ProtocolEvent]:
         """The next thing that the peer said, or None when more bytes are needed."""
-        while not self._over:
+        while not self._over and not self.is_dry:
             if self._events is None:
                 messages = self.messages(1)
                 if messages:
                     return messages[0]
                 data = self._next_unfed()
                 if not data:
-                    return None
+                    break
                 self._ws.receive_data(data)
                 self._events = self._ws.events()
             event = next(self._events, None)
@@ -198,6 +203,7 @@ class ServerProtocol:
                 return PingReceived(bytes(event.payload))
             elif isinstance(event, CloseConnection):
                 return self._end(event)
+        self.is_dry = True
         return None
 
     def _next_unfed(self) -> bytes:

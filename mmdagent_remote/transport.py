@@ -46,9 +46,10 @@ class Deadline:
         timeout: seconds from now, or None for never.
     """
 
-    __slots__ = ("_end",)
+    __slots__ = ("_end", "is_never")
 
     def __init__(self, timeout: Optional[float]) -> None:
+        self.is_never = timeout is None
         self._end = None if timeout is None else time.monotonic() + timeout
 
     def remaining(self) -> Optional[float]:
@@ -135,7 +136,7 @@ class Transport:
             DeadlinePassed: what it says.
             OSError: the connection is broken.
         """
-        if not SLICED_WAITS and deadline.remaining() is None:
+        if not SLICED_WAITS and deadline.is_never:
             return self._socket.recv(RECV_SIZE)
         while True:
             data = self.try_recv(RECV_SIZE)

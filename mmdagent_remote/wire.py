@@ -21,7 +21,6 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Optional
 
-from .fastlane import data_frame
 from .limits import SEND_SIZE, Limits
 from .lines import EchoMemory, Outgoing, next_payload, size_of
 from .profile import Profile
@@ -116,10 +115,10 @@ class Wire:
             self._wire.release()
         self.pump()
 
-    def send_at_once(self, payload: bytes, timeout: Optional[float]) -> bool:
-        """Send one text message, if nothing waits and nobody sends. False: :meth:`send` is to do it.
+    def send_at_once(self, frames: bytes, timeout: Optional[float]) -> bool:
+        """Send whole data frames, if nothing waits and nobody sends. False: :meth:`send` is to do it.
 
-        The hot path of a line: one frame, one system call, and a deadline only when the kernel is full.
+        The hot path of a line: one system call, and a deadline only when the kernel is full.
         Without the state lock, since nothing it guards is changed: what is queued at the same
         moment comes behind, and a Close needs the wire. Only where :attr:`Profile.sends_as_is` holds,
         without TLS, and where frames need not go through wsproto.
@@ -133,11 +132,10 @@ class Wire:
             if (self._sealed or self._waiting or self._tail or self._followers
                     or self._pong is not None or not self._protocol.can_send):
                 return False
-            frame = data_frame(payload, text=True)
-            sent = self._transport.try_send(frame)
+            sent = self._transport.try_send(frames)
             self._progress += sent
-            if sent < len(frame):
-                self._tail = memoryview(frame)[sent:]
+            if sent < len(frames):
+                self._tail = memoryview(frames)[sent:]
                 self._finish_tail(Deadline(timeout))
         finally:
             self._wire.release()
