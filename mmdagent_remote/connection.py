@@ -278,12 +278,14 @@ class Connection:
                 if (self._queue or self.ready or self._pushed or self._uncut
                         or self._end is not None):
                     return None
-                if not self.waits.pending:
-                    items = self._inbound.next_items(self._read_ahead)
-                    if items:
-                        self.ready.extend(items)
-                        return self.ready.popleft()
-                item = self._inbound.next_item()
+                item = None
+                if not self._inbound.is_dry:
+                    if not self.waits.pending:
+                        items = self._inbound.next_items(self._read_ahead)
+                        if items:
+                            self.ready.extend(items)
+                            return self.ready.popleft()
+                    item = self._inbound.next_item()
             if item is None:
                 try:
                     fresh = self._receive(deadline)

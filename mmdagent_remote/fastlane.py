@@ -209,7 +209,10 @@ class FastLane:
 
     def receive_data(self, data: bytes) -> None:
         """Take bytes from the peer."""
-        self._chunks.append(data)
+        if self._begun is None and self._at == len(self._data) and not self._chunks:
+            self._data, self._at = data, 0
+        else:
+            self._chunks.append(data)
 
     def shut(self) -> None:
         """From now on all is wsproto's: the connection closes."""
@@ -224,7 +227,7 @@ class FastLane:
     def messages(self, most: int) -> list[Union[str, bytes]]:
         """Whole messages that come next, at most so many. None there: see :meth:`rest`."""
         while not (self._left or self._in_message or self._is_refused or self._is_shut):
-            if self._begun is None:
+            if self._at < len(self._data):
                 found = self._decode(most)
                 if found or not self._keep():
                     return found

@@ -98,7 +98,10 @@ def compose(fields: tuple[object, ...]) -> str:
     """
     if len(fields) == 1:
         line = fields[0]
-        return line if type(line) is str and _is_simple(line) else check_line(line)
+        # No other kind of str: its __str__ may be anything.
+        if (type(line) is str or type(line) is Message) and _is_simple(line):
+            return str(line)
+        return check_line(line)
     if not fields:
         raise TypeError("send() needs a line, or a message type and its arguments")
     return join_fields(fields)

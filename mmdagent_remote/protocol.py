@@ -313,6 +313,11 @@ class Inbound:
         #: Is shown every line, echoes too.
         self.observe: Optional[Callable[[Message], None]] = None
 
+    @property
+    def is_dry(self) -> bool:
+        """Whether there is nothing without more bytes."""
+        return self.protocol.is_dry and self._lines is None and not self._messages
+
     def next_item(self) -> Union[Item, Control, None]:
         """The next line or whole message, a control event, or None: more bytes are needed."""
         while True:
