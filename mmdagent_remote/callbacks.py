@@ -26,7 +26,7 @@ import io
 import logging
 import sys
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from socket import socket as Socket
 from typing import Any, NoReturn, Optional, TypedDict, Union

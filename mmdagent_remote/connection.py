@@ -226,7 +226,7 @@ class Connection:
             self._uncut.append(self._inbound.cut(text))
 
     def _take_ready(self) -> Iterator[Item]:
-        # The newest first: the reader, who may take the oldest at the same time, still has them in order.
+        # The newest first: the reader may take the oldest meanwhile, and still has them in order.
         while True:
             try:
                 yield self.ready.pop()

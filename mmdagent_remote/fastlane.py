@@ -68,7 +68,7 @@ def unmask_python(data: bytes, key: bytes) -> bytes:
 def find_unmask() -> Unmask:
     """The C function of the websockets package where it is installed (the extra ``speed``), or ours.
 
-    Looked for when the first connection has a lane, so that an import costs nothing.
+    Looked for when a server wants a lane, so that the import of this package costs nothing.
     """
     try:
         from websockets.speedups import apply_mask

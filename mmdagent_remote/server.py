@@ -18,6 +18,7 @@ from typing import Any, Optional, Union
 
 from .agent import Agent
 from .errors import ConnectionClosed
+from .fastlane import find_unmask
 from .handler import Handler
 from .limits import Limits
 from .lines import Outgoing, prepare_line
@@ -129,6 +130,8 @@ class Server:
             exclusive=exclusive, ssl_context=ssl_context, origins=_names(origins),
             subprotocols=tuple(_names(subprotocols, keep_order=True)), compression=compression,
             profile=profile, fast_lane=fast_lane)
+        if fast_lane:
+            find_unmask()  # Now, for it takes some milliseconds, and not when somebody connects.
         # Orders start() and shutdown(); not held over a join.
         self._lifecycle = threading.Lock()
         self._state = PathStates()

@@ -25,7 +25,8 @@ def routes(handler: Any, path: Optional[str] = None, follow: bool = False) -> Ro
 def settings_of(**changes: Any) -> Settings:
     return dataclasses.replace(
         Settings(limits=Limits(), routes=routes(One), exclusive=False, ssl_context=None,
-                 origins=frozenset(), subprotocols=(), compression=False, profile=None), **changes)
+                 origins=frozenset(), subprotocols=(), compression=False, profile=None,
+                 fast_lane=True), **changes)
 
 
 class RoutesTest(unittest.TestCase):

@@ -1,4 +1,4 @@
-"""``python -m tests.autobahn [basic|limits|compression|all] [--keep DIR]``."""
+"""``python -m tests.autobahn [basic|limits|compression|all] [--lane-off] [--keep DIR]``."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import sys
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
+
+from mmdagent_remote import fastlane
 
 from .environment import find_python27, prepare
 from .process import ProcessError
@@ -45,8 +47,10 @@ def _options() -> argparse.Namespace:
         "77 skipped, since there is no CPython 2.7")
     parser.add_argument("set", nargs="?", choices=[*SETS, "all"], default="basic",
                         help="which cases (default: basic)")
+    parser.add_argument("--lane-off", action="store_true", help="every frame goes through wsproto")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="leave the suite's reports there")
     options = parser.parse_args()
+    fastlane.AVAILABLE = not options.lane_off
     options.sets = list(SETS.values()) if options.set == "all" else [SETS[options.set]]
     return options
 
