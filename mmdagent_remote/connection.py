@@ -36,12 +36,15 @@ from .limits import BATCH_SIZE, MAX_QUEUE_BYTES, READ_AHEAD, TAKEOVER_SIZE, Limi
 from .lines import Outgoing, encode_line
 from .message import Message
 from .protocol import Control, Inbound, Item, PeerClosed, PeerFault, PingReceived
-from .transport import (Deadline, DeadlinePassed, TLSCodec, Transport, acquire_lock,
+from .transport import (Deadline, DeadlinePassed, Latch, TLSCodec, Transport, acquire_lock,
                         wait_event, wait_future)
 from .waits import Wait, Waits
 from .wire import Wire, WireSealed
 
 _numbers = count(1)
+
+#: In the place of a queue that was not needed yet: an empty deque takes 760 bytes. Nothing is put in.
+_EMPTY: deque[Item] = deque()
 
 #: Steps of 16 KiB that a newcomer on an occupied path reads ahead of its verdict.
 _PROBE_STEPS = 64
@@ -93,6 +96,14 @@ class Connection:
             read at once if nobody does.
     """
 
+    __slots__ = ("name", "log", "request", "profile", "limits", "_transport", "_tls", "_reading",
+                 "_state", "_inbound", "ready", "_read_ahead", "_queue", "_queue_bytes", "_counted",
+                 "_pushed", "_uncut", "_end", "_ended", "_closing", "_own_close", "_was_read",
+                 "_was_alive", "_keepalive", "_seen_progress", "_paused", "_stream_is_over",
+                 "_peer_closed", "linger", "wire", "_sends_plainly", "owner", "_user_reads",
+                 "spawned", "waits", "courier", "callbacks", "_farewells", "_is_eager",
+                 "_call_attendant", "opened_at")
+
     def __init__(self, name: str, transport: Transport, tls: Optional[TLSCodec], request: Request,
                  inbound: Inbound, limits: Limits, log: ConnectionLogger, *, is_remote: bool,
                  response: bytes, leftover: bytes, call_attendant: Callable[..., None]) -> None:
@@ -112,14 +123,14 @@ class Connection:
         #: that is empty and nothing was pushed.
         self.ready: deque[Item] = deque()
         self._read_ahead = min(READ_AHEAD, limits.max_queue)
-        self._queue: deque[Item] = deque()
+        self._queue = _EMPTY
         self._queue_bytes = 0
         self._counted = 0
         # Of a handler's on_text: lines, and texts that are still to be cut.
-        self._pushed: deque[Union[Message, PeerFault]] = deque()
-        self._uncut: deque[Iterator[Union[Message, PeerFault]]] = deque()
+        self._pushed: Optional[deque[Union[Message, PeerFault]]] = None
+        self._uncut: list[Iterator[Union[Message, PeerFault]]] = []
         self._end: Optional[End] = None
-        self._ended = threading.Event()
+        self._ended = Latch()
         self._closing: Optional[Deadline] = None
         self._own_close: Optional[tuple[int, str]] = None
         # Set by every read and every byte, looked at and cleared by the attendant: an attribute
@@ -136,7 +147,7 @@ class Connection:
         self.linger = limits.close_timeout
         self.wire = Wire(transport, tls, inbound.protocol, profile, limits, self._state,
                          inbound.echoes, profile.max_frame_remote if is_remote else profile.max_frame,
-                         response, lambda: call_attendant(self))
+                         response, self._call_soon)
         self._sends_plainly = profile.sends_as_is and tls is None and inbound.protocol.has_lane
         # The connection's thread; None where the reading thread is the user's (after accept()).
         self.owner: Optional[int] = None
@@ -149,11 +160,17 @@ class Connection:
                                  "a callback raised")
         self._farewells: list[Callable[[], None]] = []
         self._is_eager: Optional[Callable[[], bool]] = None
-        #: Has lines read at once, if nobody else does.
-        self.attend_soon: Callable[[], None] = lambda: call_attendant(self, urgent=True)
+        self._call_attendant = call_attendant
         self.opened_at = time.monotonic()
         if leftover:
             inbound.protocol.receive_data(leftover)
+
+    def _call_soon(self) -> None:
+        self._call_attendant(self)
+
+    def attend_soon(self) -> None:
+        """Have lines read at once, if nobody else does."""
+        self._call_attendant(self, urgent=True)
 
     def open(self, deadline: Deadline) -> None:
         """Send the 101. A peer that is gone by now is found at the first read."""
@@ -221,6 +238,8 @@ class Connection:
         with self._state:
             # What is ready comes behind it, and is not to be taken without a look at this.
             for item in self._take_ready():
+                if self._queue is _EMPTY:
+                    self._queue = deque()
                 self._queue.appendleft(item)
                 self._count(item, 1)
             self._uncut.append(self._inbound.cut(text))
@@ -244,7 +263,7 @@ class Connection:
                 elif self._uncut:
                     item = next(self._uncut[0], None)
                     if item is None:
-                        self._uncut.popleft()
+                        del self._uncut[0]
                         continue
             if isinstance(item, PeerFault):
                 self._obey(item)
@@ -368,9 +387,11 @@ class Connection:
         known: set[int] = set()
         while True:
             with self._state:
-                while self._uncut:
-                    self._pushed.extend(self._uncut.popleft())
-                received = (*self._pushed, *self.ready.copy(), *self._queue)
+                if self._uncut:
+                    self._pushed = self._pushed or deque()
+                    while self._uncut:
+                        self._pushed.extend(self._uncut.pop(0))
+                received = (*(self._pushed or ()), *self.ready.copy(), *self._queue)
                 new = [item for item in received if id(item) not in known]
                 if not new:
                     # In the same hold of the lock in which nothing new was there: see _offer_or_obey().
@@ -386,9 +407,9 @@ class Connection:
     def _take_out(self, message: Message) -> bool:
         with self._state:
             for lines in (self._pushed, self._queue):
-                for place, item in enumerate(lines):
+                for place, item in enumerate(lines or ()):
                     if item is message:
-                        del lines[place]
+                        del (lines or self._queue)[place]
                         if lines is self._queue:
                             self._count(message, -1)
                         return True
@@ -734,6 +755,8 @@ class Connection:
                     return
 
     def _enqueue(self, item: Item) -> None:
+        if self._queue is _EMPTY:
+            self._queue = deque()
         self._queue.append(item)
         self._count(item, 1)
 

@@ -58,6 +58,9 @@ class Courier:
         fault: what to log when a job raises.
     """
 
+    __slots__ = ("_name", "_log", "_started", "_ended", "_lock", "_changed", "_fault", "_jobs",
+                 "_look_at", "_numbers", "_stopping", "_is_over")
+
     def __init__(self, name: str, log: Union[logging.Logger, logging.LoggerAdapter[logging.Logger]],
                  started: Callable[[threading.Thread], None],
                  ended: Callable[[threading.Thread], None], fault: str = "internal error") -> None:
@@ -65,12 +68,13 @@ class Courier:
         self._log = log
         self._started = started
         self._ended = ended
-        self._changed = threading.Condition(threading.Lock())
+        self._lock = threading.Lock()
+        # Made with the thread: most connections need neither.
+        self._changed: Optional[threading.Condition] = None
         self._fault = fault
         self._jobs: list[tuple[float, int, Job, Optional[Callable[[], bool]]]] = []
         self._look_at = _FEW
         self._numbers = count()
-        self._has_thread = False
         self._stopping = False
         self._is_over = False
 
@@ -84,10 +88,10 @@ class Courier:
         Args:
             is_void: tells that it need not run any more, so that it need not be kept.
         """
-        with self._changed:
+        with self._lock:
             if not self._is_over:
-                if not self._has_thread:
-                    self._start()
+                if self._changed is None:
+                    self._changed = self._start()
                 heapq.heappush(self._jobs, (when, next(self._numbers), job, is_void))
                 if len(self._jobs) > self._look_at:
                     self._drop_void()
@@ -98,31 +102,34 @@ class Courier:
 
     def stop(self) -> None:
         """End the thread behind the jobs that are due; those for later are dropped. Any thread."""
-        with self._changed:
+        with self._lock:
             self._stopping = True
-            self._is_over |= not self._has_thread
-            self._changed.notify()
+            if self._changed is None:
+                self._is_over = True
+            else:
+                self._changed.notify()
 
-    def _start(self) -> None:
+    def _start(self) -> threading.Condition:
         # Under the lock: stop() finds it started, or not needed.
-        thread = threading.Thread(target=self._work, name=self._name, daemon=True)
+        changed = threading.Condition(self._lock)
+        thread = threading.Thread(target=self._work, args=(changed,), name=self._name, daemon=True)
         self._started(thread)
         try:
             thread.start()
         except RuntimeError:  # There are too many threads; the next job tries it again.
             self._ended(thread)
             raise
-        self._has_thread = True
+        return changed
 
-    def _work(self) -> None:
+    def _work(self, changed: threading.Condition) -> None:
         try:
-            while (job := self._next()) is not None:
+            while (job := self._next(changed)) is not None:
                 self._do(job)
         finally:
             self._ended(threading.current_thread())
 
-    def _next(self) -> Union[Job, None]:
-        with self._changed:
+    def _next(self, changed: threading.Condition) -> Union[Job, None]:
+        with changed:
             while True:
                 now = time.monotonic()
                 if self._jobs and self._jobs[0][0] <= now:
@@ -132,7 +139,7 @@ class Courier:
                     self._jobs.clear()
                     return None
                 # There is a longest time that can be waited for.
-                self._changed.wait(min(self._jobs[0][0] - now, _LONGEST) if self._jobs else None)
+                changed.wait(min(self._jobs[0][0] - now, _LONGEST) if self._jobs else None)
 
     def _drop_void(self) -> None:
         self._jobs = [each for each in self._jobs if each[3] is None or not each[3]()]

@@ -195,7 +195,8 @@ class FastLane:
     def __init__(self, max_message_size: int) -> None:
         self._longest = min(max_message_size, _LONG - 1)
         self._unmask = find_unmask()
-        self._chunks: deque[bytes] = deque()
+        # Made when it is first needed: empty, it takes more than all else of a lane.
+        self._chunks: Optional[deque[bytes]] = None
         # The chunk that is worked off, and where its next frame begins.
         self._data = b""
         self._at = 0
@@ -212,7 +213,7 @@ class FastLane:
         if self._begun is None and self._at == len(self._data) and not self._chunks:
             self._data, self._at = data, 0
         else:
-            self._chunks.append(data)
+            self._later().append(data)
 
     def shut(self) -> None:
         """From now on all is wsproto's: the connection closes."""
@@ -347,5 +348,10 @@ class FastLane:
 
     def _give_back(self, behind: bytes) -> None:
         if self._begun is not None:
-            self._chunks.extendleft(reversed([*self._begun.pieces(), behind]))
+            self._later().extendleft(reversed([*self._begun.pieces(), behind]))
             self._begun = None
+
+    def _later(self) -> deque[bytes]:
+        if self._chunks is None:
+            self._chunks = deque()
+        return self._chunks

@@ -77,26 +77,30 @@ def phrase_of(status: int) -> str:
 class Headers(Mapping[str, str]):
     """Request headers by name, in any case. Values of a repeated header are joined by commas."""
 
+    __slots__ = ("_pairs",)
+
     def __init__(self, pairs: list[tuple[str, str]]) -> None:
-        self._values: dict[str, str] = {}
-        self._names: dict[str, str] = {}
+        found: dict[str, tuple[str, str]] = {}
         for name, value in pairs:
-            key = name.lower()
-            self._names.setdefault(key, name)
-            known = self._values.get(key)
-            self._values[key] = value if known is None else f"{known}, {value}"
+            first, known = found.get(name.lower(), (name, None))
+            found[name.lower()] = first, value if known is None else f"{known}, {value}"
+        # Not the dict: they are looked at once, and kept as long as the connection.
+        self._pairs = tuple(found.values())
 
     def __getitem__(self, name: str) -> str:
-        return self._values[name.lower()]
+        for known, value in self._pairs:
+            if known.lower() == name.lower():
+                return value
+        raise KeyError(name.lower())
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and name.lower() in self._values
+        return isinstance(name, str) and any(name.lower() == known.lower() for known, _ in self._pairs)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._names.values())
+        return (name for name, _ in self._pairs)
 
     def __len__(self) -> int:
-        return len(self._values)
+        return len(self._pairs)
 
     def __repr__(self) -> str:
         return f"Headers({dict(self)!r})"

@@ -15,13 +15,12 @@ Plain data frames take the fast lane (``fastlane.py``), past wsproto.
 from __future__ import annotations
 
 from codecs import IncrementalDecoder, getincrementaldecoder
-from collections import deque
 from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import NamedTuple, Optional, Union
 
 from wsproto import WSConnection
-from wsproto.connection import ConnectionState
+from wsproto.connection import Connection, ConnectionState
 from wsproto.events import (AcceptConnection, BytesMessage, CloseConnection, Event, Ping, Pong,
                             TextMessage)
 from wsproto.extensions import Extension
@@ -121,7 +120,7 @@ class ServerProtocol:
     __slots__ = ("_ws", "_limits", "_lenient", "_events", "_pieces", "_fragments",
                  "_unfed", "_step", "_over", "_empty_close", "_lane", "can_send", "is_dry")
 
-    def __init__(self, ws: WSConnection, profile: Profile, limits: Limits, *,
+    def __init__(self, ws: Union[WSConnection, Connection], profile: Profile, limits: Limits, *,
                  fast_lane: bool = True) -> None:
         self._ws = ws
         self._limits = limits
@@ -130,7 +129,8 @@ class ServerProtocol:
         self._events: Optional[Iterator[Event]] = None
         self._pieces = bytearray()
         self._fragments = 0
-        self._unfed: deque[bytes] = deque()
+        # Without a lane: what wsproto is still to get.
+        self._unfed: list[bytes] = []
         self._step = 0
         self._over = False
         #: Whether data frames may be made: what wsproto's state says, without three calls for each.
@@ -150,6 +150,9 @@ class ServerProtocol:
         elif compression:
             extensions = [Deflate()]
         data = self._ws.send(AcceptConnection(subprotocol=subprotocol, extensions=extensions))
+        if isinstance(self._ws, WSConnection) and self._ws.handshake.connection is not None:
+            # Without what has read the request: 6 KB for each connection.
+            self._ws = self._ws.handshake.connection
         if any(isinstance(each, Deflate) and each.enabled() for each in extensions):
             self._step = COMPRESSED_STEP
             self._lane = None
@@ -209,7 +212,7 @@ class ServerProtocol:
     def _next_unfed(self) -> bytes:
         if self._lane is not None:
             return self._lane.rest()
-        return self._unfed.popleft() if self._unfed else b""
+        return self._unfed.pop(0) if self._unfed else b""
 
     def _add_piece(self, event: Union[TextMessage, BytesMessage]) -> Optional[ProtocolEvent]:
         limits, data, pieces = self._limits, event.data, self._pieces

@@ -134,7 +134,7 @@ class Session:
         self._for_accept = for_accept
         self._over = False
         # The connection is there, or never will be.
-        self._attached = threading.Event()
+        self._attached: Optional[threading.Event] = threading.Event()
         self.log = ConnectionLogger(_log, {
             "connection": self.name, "remote_address": "%s:%d" % self._address})
         self._transport = Transport(sock)
@@ -150,7 +150,9 @@ class Session:
     def probe(self, timeout: float) -> bool:
         """Look whether the peer is still there. True: it has ended."""
         # An agent can be gone and back before its first thread has attached the connection.
-        self._attached.wait(timeout)
+        attached = self._attached
+        if attached is not None:
+            attached.wait(timeout)
         connection = self.connection
         return connection.probe(timeout) if connection is not None else self.has_ended
 
@@ -159,6 +161,12 @@ class Session:
         self._transport.abort()
 
     # The thread
+
+    def _tell_attached(self) -> None:
+        # Forgotten then: an event takes a kilobyte, of each connection.
+        attached, self._attached = self._attached, None
+        if attached is not None:
+            attached.set()
 
     def _run(self) -> None:
         try:
@@ -169,7 +177,7 @@ class Session:
             self.log.error("internal error", exc_info=error)
         finally:
             self._over = True
-            self._attached.set()
+            self._tell_attached()
             self._transport.close()
             self._registry.remove(self)
 
@@ -253,7 +261,7 @@ class Session:
         if not self._for_accept:
             connection.owner = threading.get_ident()
         self.connection = connection
-        self._attached.set()
+        self._tell_attached()
         handler._attach(connection)
         self.log.info("connected to %r (%s)", request.path, request.profile.name)
         return connection

@@ -7,7 +7,6 @@ It answers at most one, the oldest that matches, and is then gone. Echoes answer
 from __future__ import annotations
 
 import threading
-from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from typing import Optional
@@ -66,11 +65,13 @@ class Waits:
     Its lock guards the two collections, is a leaf, and is never held over a predicate.
     """
 
+    __slots__ = ("pending", "version", "_lock", "_last")
+
     def __init__(self) -> None:
         self._lock = threading.Lock()
         #: Those that nobody has ended yet. Public for its truth alone, which is asked for each message.
         self.pending: dict[Wait, None] = {}
-        self._last: deque[str] = deque(maxlen=_LAST_LINES)
+        self._last: list[str] = []
         # Counts registrations, for a reader to see that there was one meanwhile.
         self.version = 0
 
@@ -103,7 +104,7 @@ class Waits:
             return False
         with self._lock:
             waits = list(self.pending)
-            self._last.append(message)
+            self._last = [*self._last[1 - _LAST_LINES:], message]
         for wait in waits:
             if wait.future.cancelled():
                 if self.claim(wait):

@@ -28,6 +28,9 @@ from .protocol import ServerProtocol
 from .transport import Deadline, DeadlinePassed, TLSCodec, Transport, acquire_lock
 
 _NEVER = float("inf")
+_NOTHING = memoryview(b"")
+#: In the place of a queue that was not needed yet: an empty deque takes 760 bytes. Nothing is put in.
+_EMPTY: deque[Outgoing] = deque()
 
 
 class WireSealed(Exception):
@@ -61,7 +64,7 @@ class Wire:
         # Guards what is below up to the blank line. Order: the wire, then the state.
         self._state = state
         self._echoes = echoes
-        self._waiting: deque[Outgoing] = deque()
+        self._waiting = _EMPTY
         self._waiting_size = 0
         self._binaries = 0
         self._pong: Optional[bytes] = None
@@ -75,7 +78,7 @@ class Wire:
         # Held while bytes go to the kernel; guards what is below.
         self._wire = threading.Lock()
         self._tail = memoryview(tls.encrypt(response) if tls else response)
-        self._followers: deque[tuple[bytes, bool]] = deque()
+        self._followers: list[tuple[bytes, bool]] = []
         self._progress = 0
         self._last_sent = 0.0
         self._is_opening = True
@@ -319,9 +322,10 @@ class Wire:
                 # A line that has begun is sent to its end, as long as the kernel takes it.
                 if self._abandoned and not self._followers:
                     return True
-                self._tail = memoryview(self._next_bytes())
-                if not self._tail:
+                data = self._next_bytes()
+                if not data:
                     return True
+                self._tail = memoryview(data)
             if deadline is None:
                 sent = self._transport.try_send(self._tail)
                 if not sent:
@@ -329,7 +333,8 @@ class Wire:
             else:
                 sent = self._transport.send(self._tail, deadline)
             self._progress += sent
-            self._tail = self._tail[sent:]
+            # Not an empty view, which would keep all that was sent.
+            self._tail = self._tail[sent:] if sent < len(self._tail) else _NOTHING
             # The gap is measured from the end of a send, not from its beginning.
             if self._profile.gap and not self._tail:
                 self._last_sent = time.monotonic()
@@ -341,7 +346,7 @@ class Wire:
         with self._state:
             if self._followers and self._protocol.can_send:
                 # The rest of a long line or chunk: nothing may come between, and no gap.
-                return self._seal_bytes(self._frame(*self._followers.popleft()))
+                return self._seal_bytes(self._frame(*self._followers.pop(0)))
             frames = self._control_frames()
             if self._protocol.can_send:
                 if self._profile.gap:
@@ -417,6 +422,8 @@ class Wire:
     def _put(self, item: Outgoing) -> None:
         if self._sealed:
             raise WireSealed
+        if self._waiting is _EMPTY:
+            self._waiting = deque()
         self._waiting.append(item)
         self._binaries += isinstance(item, bytes)
         self._waiting_size += size_of(item)
