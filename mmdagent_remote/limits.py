@@ -69,6 +69,8 @@ def _check(name: str, value: object) -> None:
 
 #: One ``recv``: with 64 KiB a flood costs few system calls.
 RECV_SIZE = 64 * 1024
+#: The same while a peer sends little: a thread that waits holds its buffer, some 5 KB of a large one.
+FIRST_RECV_SIZE = 2 * 1024
 #: Lines of one read that are cut together: locks and calls are taken once for all of them.
 READ_AHEAD = 64
 #: One step of the attendant, small so that one connection cannot hold it.

@@ -17,7 +17,7 @@ import time
 from concurrent.futures import Future, wait
 from typing import Any, Optional, Union
 
-from .limits import RECV_SIZE
+from .limits import FIRST_RECV_SIZE, RECV_SIZE
 
 # The branch for systems other than Linux, chosen here and nowhere else; the suite runs
 # once with it. On Linux a thread blocks in plain recv() and shutdown() wakes it, which saves
@@ -137,13 +137,14 @@ class Transport:
     Only the connection's own thread may call :meth:`close`.
     """
 
-    __slots__ = ("_socket", "_flags", "_woken", "_aborted")
+    __slots__ = ("_socket", "_flags", "_woken", "_aborted", "_recv_size")
 
     def __init__(self, sock: socket.socket) -> None:
         self._socket = sock
         self._woken = False
         self._aborted = False
         self._flags = 0
+        self._recv_size = FIRST_RECV_SIZE
         if SLICED_WAITS:
             sock.setblocking(False)
         else:
@@ -164,14 +165,19 @@ class Transport:
             OSError: the connection is broken.
         """
         if not SLICED_WAITS and deadline.is_never:
-            return self._socket.recv(RECV_SIZE)
+            return self._sized(self._socket.recv(self._recv_size))
         while True:
-            data = self.try_recv(RECV_SIZE)
+            data = self.try_recv(self._recv_size)
             if data is not None:
-                return data
+                return self._sized(data)
             if self._woken:
                 return b""
             self._wait(deadline, for_reading=True)
+
+    def _sized(self, data: bytes) -> bytes:
+        # A peer that sends much gets a large buffer next time, and keeps it while it does.
+        self._recv_size = RECV_SIZE if len(data) >= FIRST_RECV_SIZE else FIRST_RECV_SIZE
+        return data
 
     def try_recv(self, size: int) -> Optional[bytes]:
         """Bytes that are there, ``b""`` at the end, or None: nothing now. Does not wait."""
