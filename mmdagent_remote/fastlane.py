@@ -247,6 +247,7 @@ class FastLane:
                 self._at += len(piece)
                 self._left = max(0, self._left - len(piece))
                 self._is_refused = False
+                self._drop_done()
                 return piece
             if not self._load():
                 return b""
@@ -288,7 +289,13 @@ class FastLane:
                 found.append(plain)
             at = stop
         self._at = at
+        self._drop_done()
         return found
+
+    def _drop_done(self) -> None:
+        # A connection that falls silent behind a flood would else keep the last 64 KiB of it.
+        if self._at == len(self._data):
+            self._data, self._at = b"", 0
 
     def _is_ours(self, head: Head) -> bool:
         return (head.is_final and head.opcode in (_TEXT, _BINARY) and head.size <= self._longest

@@ -100,11 +100,14 @@ class Handler:
         connection = self._connected()
         ready, has_takers = connection.ready, self._has_takers
         while True:
-            try:
-                # Without a call for what has been read already: that is nearly all of a flood.
-                item = ready.popleft() if ready else connection.read(_FOREVER)
-            except IndexError:
-                continue  # Another thread has dropped or taken it just now.
+            # Without a call for what has been read already: that is nearly all of a flood.
+            if ready:
+                try:
+                    item = ready.popleft()
+                except IndexError:
+                    continue  # Another thread has dropped or taken it just now.
+            else:
+                item = connection.read(_FOREVER)
             try:
                 if type(item) is Message and not has_takers:
                     self.on_message(item)

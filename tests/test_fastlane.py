@@ -343,6 +343,18 @@ class LaneTest(unittest.TestCase):
             self.assertEqual(lane.messages(1), [])
         self.assertLess(tracemalloc.get_traced_memory()[0], 500_000)
 
+    def test_nothing_is_kept(self) -> None:
+        """What was told, or given to wsproto, takes no memory any more."""
+        lane = FastLane(1 << 20)
+        tracemalloc.start()
+        self.addCleanup(tracemalloc.stop)
+        for data in (frame(TEXT, b"a" * 50_000), frame(PING) + frame(BINARY, bytes(90_000))):
+            lane.receive_data(data)
+            while lane.messages(9) or lane.rest():
+                pass
+        del data
+        self.assertLess(tracemalloc.get_traced_memory()[0], 20_000)
+
     def test_no_lane(self) -> None:
         """Compression, or fast_lane=False, leaves everything to wsproto."""
         self.assertFalse(opened(extensions=b"permessage-deflate", compression=True)[0].has_lane)

@@ -9,7 +9,7 @@ import unittest
 from unittest import mock
 
 from mmdagent_remote import transport
-from mmdagent_remote.transport import Deadline, Transport, acquire_lock, wait_event
+from mmdagent_remote.transport import Deadline, Latch, Transport, acquire_lock, wait_event
 
 from .support import DEADLINE, TestCase, wait_until
 
@@ -146,6 +146,26 @@ class SlicedTransportTests(TransportTests):
             with self.assertRaises(TimeoutError):
                 while True:
                     self.transport.send(memoryview(bytes(1 << 20)), Deadline(0.05))
+
+
+class LatchTest(unittest.TestCase):
+    """An event that is set once."""
+
+    def test_wait(self) -> None:
+        """A wait ends at its timeout while the latch is not set, and at once for everybody when it is."""
+        latch, done = Latch(), []
+        self.assertFalse(latch.wait(0.0))
+        self.assertFalse(latch.wait(0.01))
+        threads = [threading.Thread(target=lambda: done.append(latch.wait(DEADLINE))) for _ in range(5)]
+        for thread in threads:
+            thread.start()
+        latch.set()
+        for thread in threads:
+            thread.join(DEADLINE)
+        self.assertEqual(done, [True] * 5)
+        self.assertTrue(latch.wait(0.0))
+        self.assertTrue(latch.wait(None))
+        self.assertTrue(wait_event(latch, None))
 
 
 class WaitTests(TestCase):
