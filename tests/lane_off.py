@@ -1,14 +1,16 @@
-"""The whole suite without the fast lane: ``python -m tests.lane_off``.
+"""The suite without the fast lane: ``python -m tests.lane_off``.
 
-What runs in other processes, samples for example, keeps it.
+Arguments are those of ``python -m unittest``; without any it is the whole suite. What runs in other
+processes, samples for example, keeps the lane.
 """
 
 from __future__ import annotations
 
+import sys
 import unittest
 
 from mmdagent_remote import fastlane
 
 if __name__ == "__main__":
     fastlane.AVAILABLE = False
-    unittest.main(module=None, argv=["python -m tests.lane_off", "discover"])
+    unittest.main(module=None, argv=["python -m tests.lane_off", *(sys.argv[1:] or ["discover"])])

@@ -152,7 +152,7 @@ class LatchTest(unittest.TestCase):
     """An event that is set once."""
 
     def test_wait(self) -> None:
-        """A wait ends at its timeout while the latch is not set, and at once for everybody when it is."""
+        """A wait ends at its timeout, or at once for everybody when the latch is set."""
         latch, done = Latch(), []
         self.assertFalse(latch.wait(0.0))
         self.assertFalse(latch.wait(0.01))
