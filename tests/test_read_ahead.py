@@ -6,7 +6,7 @@ import threading
 import unittest
 from typing import Any
 
-from mmdagent_remote import Agent, Handler
+from mmdagent_remote import Agent, ConnectionClosed, Handler
 from mmdagent_remote.errors import QueueFull
 
 from .client import Client, frame
@@ -30,6 +30,36 @@ class Holding(Agent):
         self.seen.append(message)
         self.held.set()
         self.go_on.wait(DEADLINE)
+
+
+class AtOnceTest(TestCase):
+    """Lines that are sent at once, without the queue."""
+
+    def test_nothing_overtakes(self) -> None:
+        """A line that is sent while others wait for a slow peer comes behind them."""
+        server = self.serve(Recorder, send_timeout=DEADLINE)
+        with Client(server) as client:
+            handler = server.wait_connected(DEADLINE)
+            count = 0
+            while not server.broadcast(f"{count}|" + "x" * 10_000):
+                count += 1
+            last = self.in_thread(handler.send, "last")
+            found = client.lines(count + 1)
+            last.join(DEADLINE)
+        self.assertEqual([line.partition("|")[0] for line in found], [*map(str, range(count)), "last"])
+
+    def test_not_behind_the_seal(self) -> None:
+        """Once a close has begun nothing can be sent, neither lines nor messages."""
+        server = self.serve(Recorder)
+        with Client(server):
+            handler = server.wait_connected(DEADLINE)
+            connection = handler._connected()
+            connection.begin_close(1000, "")
+            for send in (handler.send, handler.write_line, handler.send_text,
+                         lambda line: handler.send_lines([line, line])):
+                with self.assertRaises(ConnectionClosed):
+                    send("late")
+            connection.end_close(1000, "")
 
 
 class ReadAheadTest(TestCase):
@@ -111,7 +141,7 @@ class ReadAheadTest(TestCase):
         agent, _ = self.held("a", "b", "c")
         agent.close()
         agent.go_on.set()
-        wait_until(lambda: not agent.server.connections)
+        wait_until(lambda: not agent.server._run.registry.sessions)
         self.assertEqual(agent.seen, ["a"])
 
     def test_the_peers_end_comes_behind_them(self) -> None:
@@ -128,6 +158,16 @@ class ReadAheadTest(TestCase):
             agent.wait_for("never", timeout=DEADLINE)
         agent.go_on.set()
         wait_until(lambda: agent.seen == ["a", "b", "c", "d", "e"])
+
+    def test_later_lines_stay_behind(self) -> None:
+        """What came while the handler was busy comes behind what was ready, and before what comes then."""
+        agent, client = self.held("a", "b")
+        client.send(burst("c", "d"))
+        wait_until(lambda: len(agent._connected()._queue) == 2, "the attendant has read")
+        client.send(burst("e", "f"))
+        agent.go_on.set()
+        wait_until(lambda: len(agent.seen) == 6)
+        self.assertEqual(agent.seen, list("abcdef"))
 
     def test_a_fault_behind_them(self) -> None:
         """The answers to lines leave before the Close that tells a fault behind them."""
