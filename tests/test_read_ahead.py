@@ -44,6 +44,7 @@ class AtOnceTest(TestCase):
             while not server.broadcast(f"{count}|" + "x" * 10_000):
                 count += 1
             last = self.in_thread(handler.send, "last")
+            wait_until(handler._connected().wire._wire.locked, "it waits for the peer")
             found = client.lines(count + 1)
             last.join(DEADLINE)
         self.assertEqual([line.partition("|")[0] for line in found], [*map(str, range(count)), "last"])
@@ -160,7 +161,7 @@ class ReadAheadTest(TestCase):
         wait_until(lambda: agent.seen == ["a", "b", "c", "d", "e"])
 
     def test_later_lines_stay_behind(self) -> None:
-        """What came while the handler was busy comes behind what was ready, and before what comes then."""
+        """What came while the handler was busy comes behind what was ready."""
         agent, client = self.held("a", "b")
         client.send(burst("c", "d"))
         wait_until(lambda: len(agent._connected()._queue) == 2, "the attendant has read")
