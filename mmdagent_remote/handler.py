@@ -134,7 +134,8 @@ class Handler:
             ConnectionClosed: the connection has ended.
             TimeoutError: the peer did not read for ``send_timeout``; the connection is dead.
         """
-        self._connected().send_line(compose(fields))
+        # Not by _connected() only: that call alone takes a thirtieth of what a line costs.
+        (self._connection or self._connected()).send_line(compose(fields))
 
     def write_line(self, line: str) -> None:
         """Send a whole line; the newline is added. Raises what :meth:`send` raises."""
