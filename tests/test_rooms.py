@@ -39,8 +39,12 @@ LAYERS = [
     {"testing/agent"},
     {"testing/case"},
     {"testing/__init__"},
-    {"demo"},
-    {"cli"},
+    {"demo", "cli/text", "cli/families", "cli/filters", "cli/recording", "cli/script", "cli/mdf"},
+    {"cli/findings", "cli/certificate", "cli/probe", "cli/terminal"},
+    {"cli/options"},
+    {"cli/recorder", "cli/talk"},
+    {"cli/listen", "cli/send", "cli/simulate", "cli/check", "cli/messages", "cli/demo"},
+    {"cli/__init__"},
     {"__main__"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
@@ -48,11 +52,15 @@ LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 PURE = {"errors", "message", "limits", "profile", "lines", "fastlane", "handshake", "protocol",
         "settings", "mdf", "deflate", "keepalive", "pattern", "vocabulary", "sentences", "speech",
         "audio", "playback", "testing/receiver", "testing/frames",
-        "testing/documented", "testing/application"}
+        "testing/documented", "testing/application",
+        "cli/text", "cli/families", "cli/filters", "cli/recording", "cli/script", "cli/mdf",
+        "cli/findings"}
 IMPURE = {"socket", "select", "selectors", "ssl", "threading", "_thread", "queue", "time", "logging",
           "asyncio", "concurrent", "multiprocessing", "signal", "subprocess"}
-#: What a module needs besides wsproto; the fast lane does without, when it is not there.
-OUTSIDE = {"callbacks": {"websocket_server"}, "fastlane": {"websockets"}}
+#: What a module needs besides wsproto; the fast lane does without, when it is not there, and so does
+#: the command line, but for certificates.
+OUTSIDE = {"callbacks": {"websocket_server"}, "fastlane": {"websockets"}, "cli/terminal": {"rich"},
+           "cli/certificate": {"cryptography"}}
 #: For the type of an option only.
 EXCEPTIONS = {("settings", "ssl")}
 

@@ -213,6 +213,16 @@ class SimulatedAgent:
         return self._client.is_connected
 
     @property
+    def ended(self) -> bool:
+        """Whether it has ended: it left, crashed, or tries no more to connect."""
+        return self._is_started and self._record.has_ended
+
+    @property
+    def waiting(self) -> int:
+        """How many lines it has still to send."""
+        return self._client.waiting
+
+    @property
     def connects(self) -> int:
         """How many times it has connected since its start."""
         return self._client.connects

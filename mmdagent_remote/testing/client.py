@@ -120,6 +120,11 @@ class Client:
             self._emitted.append(line)
 
     @property
+    def waiting(self) -> int:
+        """Lines that are still to be sent."""
+        return len(self._emitted) + len(self._waiting)
+
+    @property
     def is_connected(self) -> bool:
         """Whether it is connected."""
         return self._link is not None

@@ -1,0 +1,62 @@
+"""The command line, ``mmdagent-remote``: one module for each command, and what they share.
+
+Only :func:`main` touches signals and the terminal's encoding.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Sequence
+from typing import Optional
+
+from .. import __version__
+from . import check, demo, listen, messages, send, simulate
+from .certificate import NoLibrary
+from .options import Parser, UsageError, split_self_signed
+from .terminal import drop_output, prepare
+
+__all__ = ["main"]
+
+_COMMANDS = (listen, send, simulate, check, messages, demo)
+
+
+def main(arguments: Optional[Sequence[str]] = None) -> int:
+    """Run the command line and return its exit status.
+
+    Args:
+        arguments: without the program's name; None takes those of the process.
+    """
+    options = _parser().parse_args(
+        split_self_signed(sys.argv[1:] if arguments is None else arguments))
+    prepare()
+    logging.basicConfig(level=options.log_level.upper(), format="%(levelname)s: %(message)s")
+    try:
+        return int(options.run(options))
+    except KeyboardInterrupt:
+        return int(options.when_interrupted)
+    except BrokenPipeError:
+        drop_output()  # Whoever read it has seen enough.
+        return 0
+    except (UsageError, NoLibrary) as error:
+        print(f"mmdagent-remote: {error}", file=sys.stderr)
+        return error.status if isinstance(error, UsageError) else 1
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        prog="mmdagent-remote",
+        description="For MMDAgent-EX, which connects by WebSocket to a server: here is one, and what\n"
+        "you need to see and try what it says.",
+        epilog="example: mmdagent-remote listen\n"
+        "mmdagent-remote COMMAND --help says more about each, with an example.")
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for module in _COMMANDS:
+        for command in module.add_to(commands):
+            command.add_argument(
+                "--log-level", default="warning", metavar="LEVEL",
+                choices=["debug", "info", "warning", "error"],
+                help="debug, info, warning or error (default: warning)")
+    parser.set_defaults(when_interrupted=0)
+    return parser

@@ -1,0 +1,89 @@
+"""What ``check`` asks of this machine: addresses, and whether a port can be had."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import ssl
+from typing import Optional
+
+from ..listener import listen
+
+#: For whoever holds a port to say who it is, in seconds.
+_ANSWER = 1.0
+_QUESTION = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+#: What stands in the answer of a server of this package to a plain request.
+_SIGNATURE = b"(mmdagent_remote)"
+
+
+class Machine:
+    """This machine, for ``findings.py``."""
+
+    def resolve(self, host: str) -> list[str]:
+        """The addresses of a host, the one that MMDAgent-EX takes first."""
+        try:
+            infos = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError):
+            return []
+        # It prefers IPv4.
+        infos.sort(key=lambda info: info[0] != socket.AF_INET)
+        return list(dict.fromkeys(str(info[4][0]) for info in infos))
+
+    def is_served(self, address: str, host: Optional[str]) -> bool:
+        """Whether who listens on `host` (None: anywhere) is reached at an address."""
+        if not host or host in ("0.0.0.0", "::"):
+            return self._is_ours(address)
+        if host.lower() == "localhost":
+            return address in ("127.0.0.1", "::1")
+        return address in self.resolve(host)
+
+    def why_not_listen(self, host: str, port: int) -> Optional[str]:
+        """Why a server cannot listen there; None: it can, or one of this package does already."""
+        try:
+            for sock in listen(host, port):
+                sock.close()
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                return None if self._is_one_of_us(host, port) else "another program does"
+            if isinstance(error, PermissionError):
+                return "this needs a permission; see mmdagent-remote listen --help"
+            return str(error.strerror or error)
+        return None
+
+    def _is_ours(self, address: str) -> bool:
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        try:
+            with socket.socket(family, socket.SOCK_STREAM) as sock:
+                sock.bind((address, 0))
+        except OSError:
+            return False
+        return True
+
+    def _is_one_of_us(self, host: str, port: int) -> bool:
+        try:
+            with _connect(host or "localhost", port) as sock:
+                sock.sendall(_QUESTION)
+                answer = b""
+                while len(answer) < 4096 and _SIGNATURE not in answer:
+                    more = sock.recv(4096)
+                    if not more:
+                        break
+                    answer += more
+        except OSError:
+            return False
+        return _SIGNATURE in answer
+
+
+def _connect(host: str, port: int) -> socket.socket:
+    sock = socket.create_connection((host, port), _ANSWER)
+    if port != 443:
+        return sock
+    # Nothing secret is said, and the certificate may be anybody's.
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    try:
+        return context.wrap_socket(sock)
+    except BaseException:
+        sock.close()
+        raise

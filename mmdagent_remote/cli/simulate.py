@@ -1,0 +1,222 @@
+"""``mmdagent-remote simulate``: MMDAgent-EX simulated, and a user who follows a script."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, Optional, TextIO
+
+from ..message import Message
+from ..settings import normal_path
+from ..testing import SimulatedAgent
+from ..testing.documented import commands as known_commands
+from .families import STYLES, family_of
+from .mdf import decode
+from .options import UsageError, factor, port
+from .recording import Entry, RecordingError, read
+from .script import ScriptError, Step, parse
+from .talk import NOBODY
+from .terminal import Screen
+
+#: Attempts to connect, each half a second after the one before: ten minutes, as in our .mdf lines.
+_RETRIES = 1200
+#: How often it looks for what the server sends, while nothing else is to be done.
+_LOOK = 0.1
+#: Lines that may wait in the agent; more are not given to it, so that memory is bounded.
+_MAX_WAITING = 1000
+#: A script is no recording.
+_MAX_SCRIPT = 1024 * 1024
+
+#: Seconds for each character that is spoken, and at least.
+_PER_CHARACTER, _SHORTEST = 0.12, 0.5
+
+
+def add_to(commands: Any) -> list[argparse.ArgumentParser]:
+    """Add the command to the command line."""
+    parser = commands.add_parser(
+        "simulate", help="a simulated agent, for work without MMDAgent-EX",
+        description="Connect to your server as MMDAgent-EX does, answer its commands, and print\n"
+        "them: <- from the server, -> from the user. Any model, voice and file is taken\n"
+        "to be there.",
+        epilog="""\
+example: mmdagent-remote simulate --port 9001 --path /chat --script talk.txt
+         mmdagent-remote simulate --replay today.jsonl --speed 60
+
+A script says what a user does, and when, in seconds since the connection, or
+with + since the line before:
+    1       hear hello, who are you?
+    +2.5    key a
+    +1      send TAPPED|0|head
+    30      end
+hear is what was recognised: RECOG_EVENT_START and RECOG_EVENT_STOP. Without an
+end the agent stays until Ctrl-C.
+
+A replay says what the agent of a recording said, in its time, and nothing else
+but echoes of what your server sends now. It ends with the recording.
+
+The exit status is 0 at an end and at Ctrl-C, 1 when the agent came to grief, 2
+for a wrong script or recording, 3 when there was no server.""")
+    parser.add_argument("--host", default="localhost", metavar="HOST",
+                        help="where your server is (default: localhost)")
+    parser.add_argument("--port", type=port, default=9001, metavar="PORT", help="(default: 9001)")
+    parser.add_argument("--path", default="/chat", metavar="PATH",
+                        help="what to ask for (default: /chat)")
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument("--script", metavar="FILE", help="a user's words and keys")
+    source.add_argument("--replay", metavar="FILE", help="a recording of listen --record")
+    parser.add_argument("--connection", type=port, metavar="NUMBER",
+                        help="replay only this one of a recording's connections")
+    parser.add_argument("--speed", type=factor, default=1.0, metavar="N",
+                        help="N times faster, the agent's own time too (default: 1)")
+    parser.add_argument("--retry-count", type=port, default=_RETRIES, metavar="N",
+                        help=f"attempts to connect, each half a second (default: {_RETRIES})")
+    parser.set_defaults(run=run)
+    return [parser]
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the command; returns the exit status."""
+    with _open(options) as (steps, passive):
+        host = f"[{options.host}]" if ":" in options.host else options.host
+        try:
+            agent = SimulatedAgent(
+                f"ws://{host}:{options.port}/", path=_path(options.path), hurry=options.speed,
+                retry_count=options.retry_count, chatter=not passive, speech_time=speech_time)
+        except ValueError as error:
+            raise UsageError(str(error), 2) from error
+        if passive:
+            agent.ignore(*known_commands())
+        try:
+            agent.start()
+            return _Play(agent, Screen(sys.stdout), options.speed).run(steps)
+        except KeyboardInterrupt:
+            return 0
+        except (RecordingError, UnicodeDecodeError) as error:
+            raise UsageError(f"{options.replay}: {error}", 2) from error
+        finally:
+            agent.leave()
+
+
+def speech_time(text: str) -> float:
+    """About how long a voice takes for a text, in seconds."""
+    return max(_SHORTEST, _PER_CHARACTER * len(text))
+
+
+class _Play:
+    """One run: the steps in their time, and what the server sends meanwhile."""
+
+    def __init__(self, agent: SimulatedAgent, screen: Screen, speed: float) -> None:
+        self._agent = agent
+        self._screen = screen
+        self._speed = speed
+
+    def run(self, steps: Iterable[Step]) -> int:
+        """Play all; returns the exit status."""
+        with Screen(sys.stderr).waiting(f"connecting to {self._agent.url}"):
+            self._until_connected()
+        self._screen.line((f"-- connected to {self._agent.path}", "bold"))
+        began = time.monotonic()
+        for step in steps:
+            self._print_until(began + step.time / self._speed)
+            if not step.lines:
+                return 0
+            for line in step.lines:
+                self._emit(line)
+        while True:
+            self._print_until(time.monotonic() + 60)
+
+    def _until_connected(self) -> None:
+        while not self._agent.connected:
+            try:
+                self._agent.wait_connected(_LOOK)
+            except TimeoutError:
+                pass
+            except ConnectionError as error:
+                raise UsageError(f"{error}; is your server running?", NOBODY) from error
+
+    def _emit(self, line: str) -> None:
+        while self._agent.waiting >= _MAX_WAITING:
+            self._print_until(time.monotonic() + 0.01)
+        is_lost = not self._agent.connected
+        try:
+            self._agent.emit(line)
+        except ConnectionError as error:
+            raise UsageError(str(error)) from error
+        self._screen.line(("-> ", "dim"), (line, STYLES[family_of(line)]),
+                          "   (lost: not connected)" if is_lost else "")
+
+    def _print_until(self, when: float) -> None:
+        """Print what the server sends, until a time on the monotonic clock."""
+        while True:
+            left = when - time.monotonic()
+            message = self._next(max(0.0, min(left, _LOOK)))
+            if message is not None:
+                self._screen.line(("<- ", "dim"), (message, STYLES[family_of(message)]))
+            elif self._agent.crashed or self._agent.ended:
+                raise UsageError(f"the simulated agent has ended: {self._agent.crashed or self._agent}")
+            elif left <= 0:
+                return
+
+    def _next(self, timeout: float) -> Optional[Message]:
+        try:
+            return self._agent.expect(_anything, timeout)
+        except AssertionError:
+            return None
+
+
+def _anything(message: Message) -> bool:
+    return True
+
+
+def _path(text: str) -> str:
+    # As it stands in an .mdf, where a query may follow.
+    path, mark, query = text.partition("?")
+    return normal_path(path) + mark + query
+
+
+@contextmanager
+def _open(options: argparse.Namespace) -> Iterator[tuple[Iterable[Step], bool]]:
+    """What the user does, and whether the agent only says what was recorded."""
+    name = options.script or options.replay
+    if name is None:
+        yield (), False
+        return
+    try:
+        if options.script:
+            with open(name, "rb") as file:
+                text, _ = decode(file.read(_MAX_SCRIPT))
+            steps: Any = parse(text.lstrip("\ufeff"))
+            yield steps, False
+        else:
+            with open(name, encoding="utf-8-sig", newline="\n") as recording:
+                yield _replay(recording, options.connection), True
+    except OSError as error:
+        if error.filename != name:
+            raise
+        raise UsageError(f"cannot read {name}: {error.strerror}", 2) from error
+    except ScriptError as error:
+        raise UsageError(f"{name}: {error}", 2) from error
+
+
+def _replay(recording: TextIO, connection: Optional[int]) -> Iterator[Step]:
+    first: Optional[float] = None
+    last = 0.0
+    for entry in read(recording):
+        if connection not in (None, entry.connection):
+            continue
+        first = entry.t if first is None else first
+        # Two recordings may stand in one file: the time never goes back.
+        last = max(last, entry.t - first)
+        if _is_said_by_agent(entry):
+            yield Step(last, (entry.line,))
+    if first is None:
+        raise RecordingError("there is nothing in it" + (
+            "" if connection is None else f" of connection {connection}"))
+    yield Step(last, ())
+
+
+def _is_said_by_agent(entry: Entry) -> bool:
+    return entry.event == "received" and not entry.is_echo and entry.line != ""

@@ -1,0 +1,127 @@
+"""What ``send``, ``say`` and ``play`` share: an agent that connects, and what it then says."""
+
+from __future__ import annotations
+
+import argparse
+import queue
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from typing import Optional, TypeVar
+
+from ..agent import Agent
+from ..errors import ConnectionClosed
+from ..message import Message
+from ..transport import SLICE
+from .options import UsageError, add_server, make_whole_server, seconds, start
+from .terminal import Screen
+
+#: The exit status when no agent came.
+NOBODY = 3
+
+_Result = TypeVar("_Result")
+
+#: Ends the help of these commands.
+NOTES = """
+The exit status is 0 when all was done to its end, 1 when it was not, 2 for
+wrong usage, 3 when no agent came.
+
+It is a server of its own: nothing else may listen on the port meanwhile, and at
+its end the connection ends. MMDAgent-EX comes back to the next one if its .mdf
+has a Plugin_Remote_RetryCount; but the stock Linux build does not survive the
+loss of its connection. There, type your lines into mmdagent-remote listen."""
+
+
+class Talker(Agent):
+    """The agent's side of a command, which hears what is said while somebody listens."""
+
+    heard: Optional[queue.SimpleQueue[Optional[Message]]] = None
+
+    def on_message(self, message: Message) -> None:
+        """A line came."""
+        if self.heard is not None:
+            self.heard.put(message)
+
+    def on_close(self, code: int, reason: str) -> None:
+        """The connection has ended; None says so."""
+        if self.heard is not None:
+            self.heard.put(None)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The options of all three."""
+    add_server(parser)
+    parser.add_argument("--timeout", type=seconds, default=60.0, metavar="SECONDS",
+                        help="wait so long for an agent (default: 60)")
+    # Interrupted is not done.
+    parser.set_defaults(when_interrupted=1)
+
+
+@contextmanager
+def connected_agent(options: argparse.Namespace, screen: Screen) -> Iterator[Talker]:
+    """A server, and the first agent that connects to it.
+
+    Raises:
+        UsageError: it cannot be started, or no agent came.
+    """
+    server = make_whole_server(Talker, options)
+    start(server)
+    try:
+        with screen.waiting(f"waiting for MMDAgent-EX at {server.url}"):
+            try:
+                agent = server.wait_connected(options.timeout)
+            except TimeoutError as error:
+                raise UsageError(f"no agent came within {options.timeout:g} s; mmdagent-remote check "
+                                 "FILE.mdf says what may be wrong", NOBODY) from error
+        assert isinstance(agent, Talker)
+        try:
+            yield agent
+        except ConnectionClosed as error:
+            raise UsageError(f"MMDAgent-EX has left: {error.code} {error.reason}".rstrip()) from error
+    finally:
+        server.shutdown()
+
+
+def result_of(future: Future[_Result], look: Callable[[], None] = lambda: None) -> _Result:
+    """The result of a future, waited for so that Ctrl-C gets through everywhere.
+
+    Args:
+        look: is called now and then meanwhile.
+    """
+    while not future.done():
+        look()
+        try:
+            future.exception(SLICE)
+        except TimeoutError:
+            pass
+    return future.result()
+
+
+def listen_for(heard: queue.SimpleQueue[Optional[Message]], timeout: float,
+               *wanted: Callable[[Message], object]) -> Message:
+    """The next message that is wanted.
+
+    Raises:
+        TimeoutError: it did not come in time.
+        ConnectionClosed: the agent has left.
+    """
+    end = time.monotonic() + timeout
+    while True:
+        left = end - time.monotonic()
+        try:
+            message = heard.get(timeout=max(0.0, min(left, SLICE)))
+        except queue.Empty:
+            if left <= 0:
+                raise TimeoutError from None
+            continue
+        if message is None:
+            raise ConnectionClosed(1006, "before it was done")
+        if any(is_wanted(message) for is_wanted in wanted):
+            return message
+
+
+def stderr_screen() -> Screen:
+    """Where it is said how things go; what comes out of them goes to standard output."""
+    return Screen(sys.stderr)

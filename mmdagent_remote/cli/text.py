@@ -1,0 +1,88 @@
+"""Text for a terminal: what may be shown, how wide it is, how it is cut into lines. Pure.
+
+A Japanese character takes two columns; Python's own ``len`` and ``textwrap`` count it as one.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator, Sequence
+
+#: What a terminal might take for a command: C0, C1 and DEL; and what turns its line around.
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+#: A word with the blanks behind it, or one wide character, behind which a line may end.
+_WIDE = r"\u3000-\u9fff\uac00-\ud7ff\uff00-\uff60"
+_PIECE = re.compile(rf"[{_WIDE}]\s*|[^\s{_WIDE}]+\s*|\s+")
+
+#: What may not begin a line in Japanese.
+_NOT_FIRST = "、。，．」』）】？！ー・"
+
+
+def escape(text: str) -> str:
+    """The text with control characters written out, as ``\\x1b``."""
+    return _CONTROL.sub(_escape, text)
+
+
+def _escape(found: re.Match[str]) -> str:
+    number = ord(found.group())
+    return f"\\x{number:02x}" if number < 256 else f"\\u{number:04x}"
+
+
+def width(text: str) -> int:
+    """How many columns a text takes."""
+    if text.isascii():
+        return len(text)
+    return sum(_width(character) for character in text)
+
+
+def _width(character: str) -> int:
+    if unicodedata.category(character) in ("Mn", "Me", "Cf"):
+        return 0  # It stands on the one before it.
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+
+
+def pad(text: str, columns: int) -> str:
+    """The text with blanks behind it, up to so many columns."""
+    return text + " " * (columns - width(text))
+
+
+def wrap(text: str, columns: int) -> list[str]:
+    """A text as lines of at most so many columns, cut at blanks and between wide characters."""
+    lines, line = [], ""
+    for piece in _pieces(text, max(2, columns)):
+        # What must not begin a line stays with the one before, even if it sticks out.
+        if line and width(line + piece.rstrip()) > columns and piece[0] not in _NOT_FIRST:
+            lines.append(line.rstrip())
+            line = ""
+        line += piece
+    return [*lines, line.rstrip()]
+
+
+def _pieces(text: str, columns: int) -> Iterator[str]:
+    for piece in _PIECE.findall(text):
+        while width(piece.rstrip()) > columns:
+            end = columns
+            while width(piece[:end]) > columns:
+                end -= 1
+            yield piece[:end]
+            piece = piece[end:]
+        if piece:
+            yield piece
+
+
+def table(rows: Sequence[tuple[str, str]], columns: int) -> list[tuple[str, str]]:
+    """Two columns side by side: each line's left part, padded, and its right part.
+
+    The left one is as wide as its longest text, but at most half of all.
+    """
+    left = min(max((width(row[0]) for row in rows), default=0), columns // 2)
+    lines = []
+    for first, second in rows:
+        begun = wrap(first, left)
+        ended = wrap(second, columns - left - 2)
+        for number in range(max(len(begun), len(ended))):
+            lines.append((pad(begun[number] if number < len(begun) else "", left) + "  ",
+                          ended[number] if number < len(ended) else ""))
+    return lines
