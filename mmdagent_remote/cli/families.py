@@ -25,8 +25,8 @@ STYLES = {
     "user": "bold blue",
     "script": "dark_orange3",
     "screen": "green",
-    "system": "bright_black",
-    "log": "bright_black",
+    "system": "",
+    "log": "",
     "other": "",
 }
 

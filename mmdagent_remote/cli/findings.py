@@ -6,7 +6,7 @@ Each check is a function of what it needs; what depends on this machine is asked
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple, Optional, Protocol
 
 from ..handshake import BadRequest, parse_request
@@ -24,6 +24,8 @@ _TCP = ("Plugin_Remote_EnableServer", "Plugin_Remote_EnableClient", "Plugin_Remo
 _EXCLUDE = "exclude_Plugin_Remote"
 _KNOWN = {name.casefold(): name for name in (
     HOST, PORT, DIRECTORY, RETRIES, ALL_LOG, *_TCP, _EXCLUDE, "disablePlugin", "enablePlugin")}
+#: What a name may have around it by mistake.
+_AROUND = " \t\u3000\ufeff"
 #: What MMDAgent-EX takes where nothing is set.
 _DEFAULT_PORT = 80
 _TLS_PORT = 443
@@ -88,7 +90,10 @@ def check(file: MdfFile, target: Target, world: World) -> list[Finding]:
     if file.encoding == "utf-16":
         return [Finding("encoding", None, "this is UTF-16, which MMDAgent-EX cannot read: save the "
                         "file as UTF-8")]
-    found = [*_whole_file(file), *_names(file), *_tcp(file), *_plugin(file), *_all_log(file)]
+    found = [*_whole_file(file), *_names(file)]
+    # What is told of a name is not told again as something that is missing.
+    file = _with_right_names(file)
+    found += [*_tcp(file), *_plugin(file), *_all_log(file)]
     host = file.last(HOST)
     if host is None or not host.value:
         found += _no_host(file, host, target)
@@ -112,7 +117,7 @@ def _whole_file(file: MdfFile) -> Iterator[Finding]:
 
 def _names(file: MdfFile) -> Iterator[Finding]:
     for number, name, value in file.settings:
-        plain = name.strip(" \t\u3000\ufeff").casefold()
+        plain = name.strip(_AROUND).casefold()
         known = _KNOWN.get(plain)
         if known is not None and name not in (known, "\ufeff" + known):
             yield Finding("name", number, f"MMDAgent-EX knows no {name!r}; case and blanks count",
@@ -120,6 +125,14 @@ def _names(file: MdfFile) -> Iterator[Finding]:
         elif known is None and plain.startswith("plugin_remote_websocket"):
             yield Finding("name", number, f"MMDAgent-EX knows no {name!r}; there are {HOST}, {PORT} and "
                           f"{DIRECTORY}")
+
+
+def _with_right_names(file: MdfFile) -> MdfFile:
+    right = {name for _, name, _ in file.settings if name in _KNOWN.values()}
+    return replace(file, settings=[
+        each if known is None or known in right else each._replace(name=known, value=each.value.strip())
+        for each in file.settings
+        for known in [_KNOWN.get(each.name.strip(_AROUND).casefold())]])
 
 
 def _tcp(file: MdfFile) -> Iterator[Finding]:
@@ -160,9 +173,6 @@ def _all_log(file: MdfFile) -> Iterator[Finding]:
 
 
 def _no_host(file: MdfFile, host: Optional[Setting], target: Target) -> Iterator[Finding]:
-    if host is None and any(name.strip(" \t\u3000\ufeff").casefold() == HOST.casefold()
-                            for _, name, _ in file.settings):
-        return  # It was told already that this name is wrong.
     write = [f"{HOST}={target.written_host}"]
     if host is None:
         wanted = ((PORT, str(target.written_port)), (DIRECTORY, target.path or "/chat"))

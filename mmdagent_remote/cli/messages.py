@@ -16,6 +16,8 @@ from .text import table, wrap
 
 #: As many that a word finds are told in full.
 _IN_FULL = 6
+#: Where texts begin, behind their labels.
+_INDENT = 10
 
 _Entry = Mapping[str, Any]
 _KINDS = {"command": "command: you send it", "event": "event: MMDAgent-EX says it",
@@ -86,12 +88,12 @@ def in_full(entry: _Entry, columns: int) -> Iterator[list[Part]]:
     yield [(entry["name"], style + " bold"), "  " + _KINDS[entry["direction"]]]
     yield from _paragraph("", entry["summary"], columns)
     for number, form in enumerate(_forms(entry)):
-        yield from _paragraph("write " if number == 0 else "or", form, columns)
+        yield from _paragraph("form" if number == 0 else "or", form, columns)
     described = [arg for arg in entry["args"] if _about(arg)]
     if described:
-        rows = [("    " + arg["name"], _about(arg)) for arg in described]
-        for first, second in table(rows, columns):
-            yield [(first, "bold"), second]
+        rows = [(arg["name"], _about(arg)) for arg in described]
+        for first, second in table(rows, columns - _INDENT):
+            yield [" " * _INDENT, (first, "bold"), second]
     yield from _paragraph("answer" if entry["direction"] == "command" else "", _answers(entry), columns)
     for label, key in (("silent", "silent_failures"), ("note", "notes"), ("part", "plugin")):
         if entry.get(key):
@@ -126,7 +128,6 @@ def _answers(entry: _Entry) -> str:
 def _paragraph(label: str, text: str, columns: int) -> Iterator[list[Part]]:
     if not text:
         return
-    indent = 10
-    for number, line in enumerate(wrap(text, columns - indent)):
-        head = f"  {label if number == 0 else '':<{indent - 2}}"
-        yield [(head, "bold"), line]
+    for number, line in enumerate(wrap(text, columns - _INDENT)):
+        head = "  " + (label if number == 0 else "")
+        yield [(f"{head:<{_INDENT}}", "bold"), line]

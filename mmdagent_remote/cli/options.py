@@ -133,8 +133,8 @@ def make_whole_server(handler: Any, options: argparse.Namespace) -> Server:
                        ssl_context=context)
 
 
-def start(server: Server) -> None:
-    """Start a server, and say so.
+def start(server: Server, *, silently: bool = False) -> None:
+    """Start a server, and say so, and what its ``.mdf`` lines are.
 
     Raises:
         UsageError: it cannot be started.
@@ -146,7 +146,8 @@ def start(server: Server) -> None:
         if error.errno == errno.EACCES:
             text += " (see mmdagent-remote listen --help for how to get port 443)"
         raise UsageError(text) from error
-    print(server.start_text(), file=sys.stderr, flush=True)
+    if not silently:
+        print(server.start_text(), file=sys.stderr, flush=True)
 
 
 def _tls_context(files: Sequence[str]) -> ssl.SSLContext:

@@ -115,7 +115,8 @@ class _Play:
 
     def run(self, steps: Iterable[Step]) -> int:
         """Play all; returns the exit status."""
-        with Screen(sys.stderr).waiting(f"connecting to {self._agent.url}"):
+        with Screen(sys.stderr).waiting(
+                f"connecting to {self._agent.url.rstrip('/')}{self._agent.path}"):
             self._until_connected()
         self._screen.line((f"-- connected to {self._agent.path}", "bold"))
         began = time.monotonic()

@@ -67,14 +67,14 @@ def connected_agent(options: argparse.Namespace, screen: Screen) -> Iterator[Tal
         UsageError: it cannot be started, or no agent came.
     """
     server = make_whole_server(Talker, options)
-    start(server)
+    start(server, silently=True)
     try:
         with screen.waiting(f"waiting for MMDAgent-EX at {server.url}"):
             try:
                 agent = server.wait_connected(options.timeout)
             except TimeoutError as error:
-                raise UsageError(f"no agent came within {options.timeout:g} s; mmdagent-remote check "
-                                 "FILE.mdf says what may be wrong", NOBODY) from error
+                raise UsageError(f"no agent came within {options.timeout:g} s; see mmdagent-remote "
+                                 "check --help", NOBODY) from error
         assert isinstance(agent, Talker)
         try:
             yield agent

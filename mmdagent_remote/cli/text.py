@@ -12,9 +12,9 @@ from collections.abc import Iterator, Sequence
 #: What a terminal might take for a command: C0, C1 and DEL; and what turns its line around.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
-#: A word with the blanks behind it, or one wide character, behind which a line may end.
+#: Behind each a line may end: a word or a field with the blanks behind it, or one wide character.
 _WIDE = r"\u3000-\u9fff\uac00-\ud7ff\uff00-\uff60"
-_PIECE = re.compile(rf"[{_WIDE}]\s*|[^\s{_WIDE}]+\s*|\s+")
+_PIECE = re.compile(rf"[{_WIDE}]\s*|[^\s{_WIDE}|]+\|?\s*|\|\s*|\s+")
 
 #: What may not begin a line in Japanese.
 _NOT_FIRST = "、。，．」』）】？！ー・"
@@ -49,7 +49,7 @@ def pad(text: str, columns: int) -> str:
 
 
 def wrap(text: str, columns: int) -> list[str]:
-    """A text as lines of at most so many columns, cut at blanks and between wide characters."""
+    """A text as lines of at most so many columns, cut at blanks, behind ``|`` and wide characters."""
     lines, line = [], ""
     for piece in _pieces(text, max(2, columns)):
         # What must not begin a line stays with the one before, even if it sticks out.
