@@ -15,6 +15,7 @@ from io import StringIO
 from mmdagent_remote.cli import main
 
 from .client import Client, frame, request
+from .command import run_main
 from .support import DATA, DEADLINE, PROJECT, TestCase
 
 
@@ -140,6 +141,24 @@ class WrongInputTests(TestCase):
         self.check("abc", 2, "demo", "--port", "abc")
         self.check("--tls", 2, "listen", "--tls", "x")
 
+    def test_usage_of_every_command(self) -> None:
+        """So is that of each command, in one line."""
+        for expected, *arguments in (
+                ("LINE", "send"), ("TEXT", "say", "0", "mei"), ("FILE.mdf", "check"),
+                ("seconds", "send", "--timeout", "0", "A"),
+                ("seconds", "say", "--timeout", "x", "0", "m", "t"),
+                ("above zero", "simulate", "--speed", "-1"),
+                ("above zero", "simulate", "--speed", "nan"),
+                ("not allowed with", "simulate", "--script", "a", "--replay", "b"),
+                ("--filter", "listen", "--filter"), ("unrecognized", "messages", "a", "b"),
+                ("unrecognized", "listen", "--rec", "x"),
+                ("--log-level", "check", "--log-level", "loud", "x"),
+                ("65536", "check", "--port", "65536", "x"), ("no port", "listen", "--port", "\u00b2")):
+            with self.subTest(arguments):
+                done = run_main(*arguments)
+                self.assertEqual((done.status, done.out, done.err.count("\n")), (2, "", 1), done.err)
+                self.assertIn(expected, done.err)
+
     def test_environment(self) -> None:
         """A port in use, an unknown host, a bad certificate and a bad path are status 1."""
         with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -173,7 +192,7 @@ class DemoTests(TestCase):
         self.assertIn("SYNTH_EVENT_STOP", out.getvalue())
 
     def test_help_and_version(self) -> None:
-        """--help shows an example for each command, --version the version."""
-        for command in ("listen", "demo"):
-            self.assertIn("example: ", run(command, "--help").stdout)
+        """--help names every command, --version tells the version."""
+        for command in ("listen", "send", "say", "simulate", "check", "messages", "demo"):
+            self.assertRegex(run_main("--help").out, rf"(?m)^    {command} +\w")
         self.assertRegex(run("--version").stdout, r"^\d+\.\d+")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import socket
 import subprocess
 import sys
 import unittest
@@ -12,6 +11,7 @@ from importlib.util import find_spec
 
 from mmdagent_remote.testing import SimulatedAgent
 
+from .command import free_port
 from .support import DEADLINE, PROJECT, TestCase
 
 HAS_ALL = os.name == "posix" and all(map(find_spec, ("pyte", "rich")))
@@ -19,12 +19,6 @@ if HAS_ALL:
     from .terminal import COLUMNS, Terminal
 
 COMMANDS = ("listen", "send", "say", "simulate", "check", "messages", "demo")
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return int(sock.getsockname()[1])
 
 
 @unittest.skipUnless(HAS_ALL, "needs a POSIX system, and the packages pyte and rich")
@@ -76,6 +70,15 @@ class TerminalTest(TestCase):
             self.assertEqual(terminal.end(), 0)
             self.assertEqual([row for row in terminal.rows if row], ["spoken"])
             self.assertIn(b"\x1b[?25h", terminal.raw)  # The cursor is there again.
+
+    def test_ctrl_c_while_it_waits(self) -> None:
+        """Ctrl-C ends one that waits, quietly, with the status of what was not done."""
+        with Terminal("send", "--port", str(free_port()), "KEY|a") as terminal:
+            terminal.expect("waiting for MMDAgent-EX")
+            terminal.type("\x03")
+            self.assertEqual(terminal.end(), 1)
+            self.assertNotIn(b"Traceback", terminal.raw)
+            self.assertTrue(terminal.raw.rstrip().endswith(b"\x1b[2K"), terminal.raw[-60:])
 
     def test_plain(self) -> None:
         """Without rich, with NO_COLOR and on a dumb terminal there is not one escape sequence."""

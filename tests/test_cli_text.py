@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import unittest
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmdagent_remote.cli.text import escape, pad, table, width, wrap
+from mmdagent_remote.cli.text import escape, pad, table, to_json, width, wrap
 
 
 class TextTest(unittest.TestCase):
@@ -29,6 +30,14 @@ class TextTest(unittest.TestCase):
         """What a terminal might obey, and what turns its line around, is written out."""
         self.assertEqual(escape("a\x1b[31m\x9b\n\u202e\ud800|\u3042"),
                          "a\\x1b[31m\\x9b\\x0a\\u202e\\ud800|\u3042")
+
+    def test_json(self) -> None:
+        """JSON holds Japanese as it is, and nothing that a terminal might obey."""
+        value = ["\u3042\"", "\x1b\x7f\x9b\u202e\ud800", {"a": 1}]
+        text = to_json(value)
+        self.assertEqual(json.loads(text), value)
+        self.assertIn("\u3042", text)
+        self.assertEqual(escape(text), text)
 
     def test_wrap(self) -> None:
         """Lines end at blanks, behind a bar and behind wide characters, but not before a full stop."""

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from typing import Any
 
+from ..settings import normal_path
 from .findings import DIRECTORY, HOST, PORT, Finding, Target, check
 from .mdf import MdfFile, number_of, parse
 from .options import UsageError, port
 from .probe import Machine
 from .terminal import Screen
-from .text import wrap
+from .text import to_json, wrap
 
 #: No .mdf is longer; MMDAgent-EX takes 4096 settings.
 _MAX_SIZE = 4 * 1024 * 1024
@@ -46,15 +46,15 @@ itself: what is set there counts where your content says nothing else.""")
 
 def run(options: argparse.Namespace) -> int:
     """Run the command; returns the exit status."""
-    file = parse(_read(options.file), os.environ)
-    target = Target(options.host, options.port, options.path, options.exclusive, options.tls)
     try:
-        findings = check(file, target, Machine())
-    except ValueError as error:  # Of the option --path.
+        path = None if options.path is None else normal_path(options.path)
+    except ValueError as error:
         raise UsageError(str(error), 2) from error
+    file = parse(_read(options.file), os.environ)
+    findings = check(file, Target(options.host, options.port, path, options.exclusive, options.tls),
+                     Machine())
     if options.json:
-        print(json.dumps({"file": options.file, "findings": [each._asdict() for each in findings]},
-                         ensure_ascii=False, indent=1))
+        print(to_json({"file": options.file, "findings": [each._asdict() for each in findings]}, 1))
     else:
         _print(options.file, file, findings, Screen(sys.stdout))
     return 1 if findings else 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -12,7 +11,7 @@ from ..vocabulary import entries
 from .families import STYLES, family_of
 from .options import UsageError
 from .terminal import Part, Screen
-from .text import table, wrap
+from .text import table, to_json, wrap
 
 #: As many that a word finds are told in full.
 _IN_FULL = 6
@@ -45,8 +44,7 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError(f"no message has {options.word!r} in its name or description")
     screen = Screen(sys.stdout)
     if options.json:
-        # Not by the screen, which would write control characters out.
-        print(json.dumps(found, ensure_ascii=False, indent=1))
+        print(to_json(found, 1))
         return 0
     if options.word and len(found) <= _IN_FULL:
         for number, entry in enumerate(found):

@@ -16,6 +16,8 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
+from .text import to_json
+
 _EVENTS = frozenset({"open", "received", "sent", "close"})
 
 
@@ -35,8 +37,7 @@ class Entry(NamedTuple):
 
 def encode(t: float, time: str, connection: int, event: str, **more: Any) -> str:
     """One line of a recording, without its newline."""
-    return json.dumps({"t": round(t, 3), "time": time, "connection": connection, "event": event, **more},
-                      ensure_ascii=False)
+    return to_json({"t": round(t, 3), "time": time, "connection": connection, "event": event, **more})
 
 
 def read(lines: Iterable[str]) -> Iterator[Entry]:

@@ -5,12 +5,16 @@ A Japanese character takes two columns; Python's own ``len`` and ``textwrap`` co
 
 from __future__ import annotations
 
+import json
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
+from typing import Any, Optional
 
 #: What a terminal might take for a command: C0, C1 and DEL; and what turns its line around.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+_NOT_IN_JSON = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 #: Behind each a line may end: a word or a field with the blanks behind it, or one wide character.
 _WIDE = r"\u3000-\u9fff\uac00-\ud7ff\uff00-\uff60"
@@ -28,6 +32,13 @@ def escape(text: str) -> str:
 def _escape(found: re.Match[str]) -> str:
     number = ord(found.group())
     return f"\\x{number:02x}" if number < 256 else f"\\u{number:04x}"
+
+
+def to_json(value: Any, indent: Optional[int] = None) -> str:
+    """JSON that a terminal and any encoding of Unicode can take, with Japanese as it is."""
+    # Inside its strings these characters may be written out, and outside there are none but line feeds.
+    return _NOT_IN_JSON.sub(lambda found: f"\\u{ord(found.group()):04x}",
+                            json.dumps(value, ensure_ascii=False, indent=indent))
 
 
 def width(text: str) -> int:

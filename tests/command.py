@@ -1,0 +1,47 @@
+"""The command line in this process: what it prints, and its status."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import socket
+import threading
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
+from typing import NamedTuple
+
+from mmdagent_remote.cli import main
+
+
+class Done(NamedTuple):
+    """How a command ended."""
+
+    status: int
+    out: str
+    err: str
+
+
+def run_main(*arguments: str) -> Done:
+    """Run the command line to its end, and leave signals and logging as they were."""
+    handlers, level = logging.root.handlers[:], logging.root.level
+    is_main = threading.current_thread() is threading.main_thread()
+    terminate = signal.getsignal(signal.SIGTERM)
+    out, err = StringIO(), StringIO()
+    try:
+        with redirect_stdout(out), redirect_stderr(err):
+            try:
+                status = main(arguments)
+            except SystemExit as error:
+                status = error.code
+    finally:
+        logging.root.handlers[:] = handlers
+        logging.root.setLevel(level)
+        if is_main:
+            signal.signal(signal.SIGTERM, terminate)
+    return Done(status, out.getvalue(), err.getvalue())
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        return int(sock.getsockname()[1])
