@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -12,11 +13,14 @@ import unittest
 from contextlib import redirect_stderr, redirect_stdout
 from io import StringIO
 
-from mmdagent_remote.cli import main
+from mmdagent_remote.cli import command_parser, main
+from mmdagent_remote.cli.options import split_self_signed
 
 from .client import Client, frame, request
 from .command import run_main
 from .support import DATA, DEADLINE, PROJECT, TestCase
+
+COMMANDS = ("listen", "send", "say", "simulate", "check", "messages", "demo")
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -172,6 +176,41 @@ class WrongInputTests(TestCase):
         self.check("query", 1, "listen", "--path", "/a?b")
 
 
+class PagesTests(unittest.TestCase):
+    """What the pages say of the command line."""
+
+    def test_commands(self) -> None:
+        """Every command line on a page, and in every help, can be parsed."""
+        pages = [PROJECT / "README.md", PROJECT / "README.ja.md", PROJECT / "docs" / "command-line.md"]
+        texts = [page.read_text("utf-8") for page in pages]
+        texts += [run_main(command, "--help").out for command in COMMANDS]
+        found = [line.replace("\\|", "|") for text in texts
+                 for line in re.findall(r"^(?:.*`|example: | +|)mmdagent-remote (\w[^`\n]*)", text, re.M)
+                 if line.split()[0] in COMMANDS]
+        self.assertGreater(len(found), 30)
+        self.assertEqual({line.split()[0] for line in found}, set(COMMANDS))
+        for line in found:
+            with self.subTest(line), redirect_stdout(StringIO()):
+                try:
+                    command_parser().parse_args(split_self_signed(shlex.split(line)))
+                except SystemExit as error:
+                    self.assertEqual(error.code, 0)  # --help
+
+    def test_options(self) -> None:
+        """Every option of every command is on the page."""
+        text = (PROJECT / "docs" / "command-line.md").read_text("utf-8")
+        for command in COMMANDS:
+            for option in re.findall(r"(?m)^  (--[a-z-]+)", run_main(command, "--help").out):
+                self.assertIn(option, text)
+
+    def test_findings(self) -> None:
+        """Every kind of finding is on the page, and no other."""
+        source = (PROJECT / "mmdagent_remote" / "cli" / "findings.py").read_text("utf-8")
+        text = (PROJECT / "docs" / "command-line.md").read_text("utf-8").partition("| kind |")[2]
+        self.assertEqual(set(re.findall(r'Finding\("([a-z-]+)"', source)),
+                         set(re.findall(r"(?m)^\| `([a-z-]+)` \|", text.partition("\n\n")[0])))
+
+
 class DemoTests(TestCase):
     """mmdagent-remote demo."""
 
@@ -193,6 +232,6 @@ class DemoTests(TestCase):
 
     def test_help_and_version(self) -> None:
         """--help names every command, --version tells the version."""
-        for command in ("listen", "send", "say", "simulate", "check", "messages", "demo"):
+        for command in COMMANDS:
             self.assertRegex(run_main("--help").out, rf"(?m)^    {command} +\w")
         self.assertRegex(run("--version").stdout, r"^\d+\.\d+")

@@ -61,7 +61,7 @@ class RecordTest(TestCase):
                 return [(each["event"], each.get("line", each.get("code"))) for each in found]
             with Client(listen, "/", mmdagent=True) as client:
                 self.assertEqual(events(1), [("open", None)])
-                client.text("TIMER_EVENT_STOP|t\nKEY|\x1b\n")
+                client.text("TIMER_EVENT_STOP|t\nKEY|\x1b\x7f\n")
                 self.assertEqual(events(1), [("received", "KEY|\x1b\x7f")])
                 listen.process.stdin.write("SYNTH_STOP|0\nMODEL_DELETE|0\n")
                 listen.process.stdin.flush()

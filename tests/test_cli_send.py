@@ -142,10 +142,11 @@ class SayTest(SendCase):
         self.assertIn("mmdagent-remote: ", done.err)
 
     def test_wrong_words(self) -> None:
-        """A model or voice that cannot be carried is status 2."""
-        for model, voice in (("0|1", "mei"), ("", "mei"), ("0", ""), ("0", "a\nb")):
-            with self.subTest(model=model, voice=voice):
-                done = self.run_it("say", model, voice, "a")
+        """A model or voice that cannot be carried is status 2, and so is a text of nothing."""
+        for *words, text in (("0|1", "mei", "a"), ("", "mei", "a"), ("0", "", "a"), ("0", "a\nb", "a"),
+                             ("0", "mei", " \n")):
+            with self.subTest(words):
+                done = self.run_it("say", *words, text)
                 self.assertEqual((done.status, done.err.count("\n")), (2, 1))
 
 

@@ -8,12 +8,12 @@ import unittest
 from pathlib import Path
 from typing import Any
 
-from mmdagent_remote import Handler
+from mmdagent_remote import Handler, Server
 from mmdagent_remote.cli.recording import RecordingError, encode
 from mmdagent_remote.cli.simulate import _replay, speech_time
 
 from .command import Done, free_port, run_main
-from .support import Recorder, TestCase
+from .support import DEADLINE, Recorder, TestCase, wait_until
 
 
 class Parrot(Recorder):
@@ -77,6 +77,25 @@ class ScriptTest(SimulateCase):
         """It asks for its path, also when another took it and it has to take the next."""
         self.simulate("0 end", "--path", "shop?who=me", path="/shop")
         self.assertEqual((self.handlers[0].path, self.handlers[0].query), ("/shop", {"who": ["me"]}))
+
+    def test_a_server_that_comes_back(self) -> None:
+        """It waits for a server, tells when that goes, and connects again when it comes back."""
+        port = free_port()
+
+        def serve() -> None:
+            for number in range(2):
+                with Server(self.make, "127.0.0.1", port):
+                    wait_until(lambda: len(self.handlers) > number)
+                    if number == 0:
+                        # By then it has told the first connection.
+                        wait_until(lambda: "KEY|a" in self.handlers[0].messages_seen)
+                    else:
+                        self.handlers[1].done.wait(DEADLINE)
+        self.in_thread(serve)
+        self.file.write_text("0 key a\n300 end")
+        done = run_main("simulate", "--port", str(port), "--script", str(self.file), "--speed", "100")
+        self.assertEqual((done.status, done.out.split("\n")), (
+            0, ["-- connected to /chat", "-> KEY|a", "-- disconnected", "-- connected to /chat", ""]))
 
     def test_mistakes(self) -> None:
         """A wrong script is status 2 before it connects; no server is status 3; each in one line."""

@@ -13,12 +13,11 @@ from mmdagent_remote.testing import SimulatedAgent
 
 from .command import free_port
 from .support import DEADLINE, PROJECT, TestCase
+from .test_cli import COMMANDS
 
 HAS_ALL = os.name == "posix" and all(map(find_spec, ("pyte", "rich")))
 if HAS_ALL:
     from .terminal import COLUMNS, Terminal
-
-COMMANDS = ("listen", "send", "say", "simulate", "check", "messages", "demo")
 
 
 @unittest.skipUnless(HAS_ALL, "needs a POSIX system, and the packages pyte and rich")

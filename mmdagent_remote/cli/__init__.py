@@ -27,7 +27,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     Args:
         arguments: without the program's name; None takes those of the process.
     """
-    options = _parser().parse_args(
+    options = command_parser().parse_args(
         split_self_signed(sys.argv[1:] if arguments is None else arguments))
     prepare()
     logging.basicConfig(level=options.log_level.upper(), format="%(levelname)s: %(message)s")
@@ -43,7 +43,8 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         return error.status if isinstance(error, UsageError) else 1
 
 
-def _parser() -> Parser:
+def command_parser() -> Parser:
+    """The parser of the whole command line."""
     parser = Parser(
         prog="mmdagent-remote",
         description="For MMDAgent-EX, which connects by WebSocket to a server: here is one, and what\n"

@@ -39,6 +39,7 @@ itself: what is set there counts where your content says nothing else.""")
     parser.add_argument("--path", metavar="PATH", help="the server's only path")
     parser.add_argument("--exclusive", action="store_true", help="it allows one connection per path")
     parser.add_argument("--tls", action="store_true", help="it uses TLS")
+    parser.add_argument("--tls-self-signed", dest="tls", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--json", action="store_true", help="print the findings as JSON")
     parser.set_defaults(run=run)
     return [parser]

@@ -19,15 +19,21 @@ _SIGNATURE = b"(mmdagent_remote)"
 class Machine:
     """This machine, for ``findings.py``."""
 
+    def __init__(self) -> None:
+        # A name that is not found can take seconds each time.
+        self._resolved: dict[str, list[str]] = {}
+
     def resolve(self, host: str) -> list[str]:
         """The addresses of a host, the one that MMDAgent-EX takes first."""
-        try:
-            infos = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-        except (OSError, UnicodeError):
-            return []
-        # It prefers IPv4.
-        infos.sort(key=lambda info: info[0] != socket.AF_INET)
-        return list(dict.fromkeys(str(info[4][0]) for info in infos))
+        if host not in self._resolved:
+            try:
+                infos = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+            except (OSError, UnicodeError):
+                infos = []
+            # It prefers IPv4.
+            infos.sort(key=lambda info: info[0] != socket.AF_INET)
+            self._resolved[host] = list(dict.fromkeys(str(info[4][0]) for info in infos))
+        return self._resolved[host]
 
     def is_served(self, address: str, host: Optional[str]) -> bool:
         """Whether who listens on `host` (None: anywhere) is reached at an address."""

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Optional
 
 from ..errors import InvalidMessage
 from ..lines import prepare_line
-from ..message import Message, check_line, join_fields
+from ..message import Message, check_line, clean_text, join_fields
 from ..pattern import matcher_of
 from ..profile import MMDAGENT_EX, echo_of
 from ..vocabulary import answer_to, entries
@@ -132,6 +132,8 @@ def _wait(heard: queue.SimpleQueue[Optional[Message]], timeout: float, plan: Pla
 def run_say(options: argparse.Namespace) -> int:
     """Run the command; returns the exit status."""
     text = " ".join(options.text)
+    if not clean_text(text):
+        raise UsageError(f"there is nothing to speak in {text!r}", 2)
     try:
         join_fields(("SYNTH_START", options.model, options.voice, "a"))
     except InvalidMessage as error:

@@ -23,6 +23,8 @@ from .terminal import Screen
 
 #: Attempts to connect, each half a second after the one before: ten minutes, as in our .mdf lines.
 _RETRIES = 1200
+#: An agent's own time goes at most so much faster.
+_MAX_HURRY = 100.0
 #: How often it looks for what the server sends, while nothing else is to be done.
 _LOOK = 0.1
 #: Lines that may wait in the agent; more are not given to it, so that memory is bounded.
@@ -81,10 +83,13 @@ def run(options: argparse.Namespace) -> int:
     """Run the command; returns the exit status."""
     with _open(options) as (steps, passive):
         host = f"[{options.host}]" if ":" in options.host else options.host
+        # The agent's time is that between attempts, too, of which there shall be enough.
+        hurry = 1.0 if passive else min(options.speed, _MAX_HURRY)
         try:
             agent = SimulatedAgent(
-                f"ws://{host}:{options.port}/", path=_path(options.path), hurry=options.speed,
-                retry_count=options.retry_count, chatter=not passive, speech_time=speech_time)
+                f"ws://{host}:{options.port}/", path=_path(options.path), hurry=hurry,
+                retry_count=round(options.retry_count * max(1.0, hurry)), chatter=not passive,
+                speech_time=speech_time)
         except ValueError as error:
             raise UsageError(str(error), 2) from error
         if passive:
@@ -112,13 +117,15 @@ class _Play:
         self._agent = agent
         self._screen = screen
         self._speed = speed
+        #: Connections that were told, and whether the last one's end was.
+        self._told = 0
+        self._has_told_end = True
 
     def run(self, steps: Iterable[Step]) -> int:
         """Play all; returns the exit status."""
         with Screen(sys.stderr).waiting(
                 f"connecting to {self._agent.url.rstrip('/')}{self._agent.path}"):
             self._until_connected()
-        self._screen.line((f"-- connected to {self._agent.path}", "bold"))
         began = time.monotonic()
         for step in steps:
             self._print_until(began + step.time / self._speed)
@@ -152,6 +159,7 @@ class _Play:
     def _print_until(self, when: float) -> None:
         """Print what the server sends, until a time on the monotonic clock."""
         while True:
+            self._tell_connection()
             left = when - time.monotonic()
             message = self._next(max(0.0, min(left, _LOOK)))
             if message is not None:
@@ -160,6 +168,15 @@ class _Play:
                 raise UsageError(f"the simulated agent has ended: {self._agent.crashed or self._agent}")
             elif left <= 0:
                 return
+
+    def _tell_connection(self) -> None:
+        is_connected, connects = self._agent.connected, self._agent.connects
+        if not self._has_told_end and (connects > self._told or not is_connected):
+            self._has_told_end = True
+            self._screen.line(("-- disconnected", "bold"))
+        if is_connected and connects > self._told:
+            self._told, self._has_told_end = connects, False
+            self._screen.line((f"-- connected to {self._agent.path}", "bold"))
 
     def _next(self, timeout: float) -> Optional[Message]:
         try:
