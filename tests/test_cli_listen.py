@@ -126,7 +126,7 @@ class CertificateTest(TestCase):
             [sys.executable, "-c", code, "listen", "--port", "0", "--tls", "self-signed"],
             cwd=PROJECT, capture_output=True, text=True, timeout=60)
         self.assertEqual((done.returncode, done.stdout, done.stderr.count("\n")), (1, "", 1))
-        self.assertIn("pip install 'mmdagent-remote[cli]'", done.stderr)
+        self.assertIn("python -m pip install cryptography", done.stderr)
 
 
 if __name__ == "__main__":

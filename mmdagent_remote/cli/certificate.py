@@ -42,8 +42,8 @@ def _make(hosts: list[str]) -> tuple[bytes, bytes]:
         from cryptography.hazmat.primitives import hashes, serialization
         from cryptography.hazmat.primitives.asymmetric import ec
     except ImportError as error:
-        raise NoLibrary("--tls self-signed needs the cryptography package: "
-                        "pip install 'mmdagent-remote[cli]'") from error
+        raise NoLibrary("--tls self-signed needs a package: "
+                        "python -m pip install cryptography") from error
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.oid.NameOID.COMMON_NAME, "mmdagent-remote")])
     names: list[x509.GeneralName] = []
