@@ -20,7 +20,7 @@ from .client import Client, frame, request
 from .command import run_main
 from .support import DATA, DEADLINE, PROJECT, TestCase
 
-COMMANDS = ("listen", "send", "say", "simulate", "check", "messages", "demo")
+COMMANDS = ("listen", "send", "say", "play", "simulate", "check", "messages", "demo")
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:

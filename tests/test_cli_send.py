@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import random
 import socket
+import tempfile
 import unittest
+import wave
+from pathlib import Path
 from typing import Any
 
 from mmdagent_remote.cli.send import plan_of
@@ -148,6 +152,60 @@ class SayTest(SendCase):
             with self.subTest(words):
                 done = self.run_it("say", *words, text)
                 self.assertEqual((done.status, done.err.count("\n")), (2, 1))
+
+
+class PlayTest(SendCase):
+    """play."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        self.file = Path(directory.name) / "\u58f0.wav"
+
+    def wav(self, seconds: float, rate: int = 16000) -> bytes:
+        """A file, and its samples."""
+        samples = random.Random(1).randbytes(2 * int(rate * seconds))
+        with wave.open(str(self.file), "wb") as file:
+            file.setparams((1, 2, rate, 0, "NONE", ""))
+            file.writeframes(samples)
+        return samples
+
+    def test_played(self) -> None:
+        """Every sample arrives, and it ends when all was heard."""
+        samples = self.wav(0.4)
+        agent = self.agent()
+        done = self.run_it("play", "0", str(self.file))
+        self.assertEqual((done.status, done.out), (0, ""), done.err)
+        self.assertEqual(agent.audio, samples)
+        self.assertTrue(done.err.endswith(f"playing {self.file.name}, 0.4 s\nplayed\n"), done.err)
+
+    def test_an_agent_that_leaves(self) -> None:
+        """When the agent leaves in the middle the status is 1."""
+        self.wav(20)
+        agent = self.agent()
+
+        def leave() -> None:
+            wait_until(lambda: agent.audio)
+            agent.leave()
+        self.in_thread(leave)
+        done = self.run_it("play", "0", str(self.file))
+        self.assertEqual((done.status, "MMDAgent-EX has left" in done.err), (1, True), done.err)
+
+    def test_no_sound(self) -> None:
+        """A file that is none, or empty, or not there, and no model, is status 2 at once."""
+        self.wav(0)
+        text = self.file.with_suffix(".txt")
+        text.write_text("hello")
+        good = self.file.with_suffix(".good")
+        for model, name, why in (("0", self.file, "no sound in"), ("0", text, str(text)),
+                                 ("0", good, "cannot read"), ("0", self.file.parent, "cannot read"),
+                                 ("a|b", self.file, "'|'"), ("", self.file, "empty"),
+                                 ("a,b", self.file, "no model")):
+            with self.subTest(model=model, name=name):
+                done = self.run_it("play", model, str(name))
+                self.assertEqual((done.status, done.out, done.err.count("\n")), (2, "", 1), done.err)
+                self.assertIn(why, done.err)
 
 
 def is_open(port: int) -> bool:

@@ -6,7 +6,9 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import unittest
+import wave
 from importlib.util import find_spec
 
 from mmdagent_remote.testing import SimulatedAgent
@@ -69,6 +71,22 @@ class TerminalTest(TestCase):
             self.assertEqual(terminal.end(), 0)
             self.assertEqual([row for row in terminal.rows if row], ["spoken"])
             self.assertIn(b"\x1b[?25h", terminal.raw)  # The cursor is there again.
+
+    def test_bar(self) -> None:
+        """A bar grows while a sound is played, and is full in the end."""
+        port = free_port()
+        with tempfile.TemporaryDirectory() as directory:
+            name = os.path.join(directory, "a.wav")
+            with wave.open(name, "wb") as file:
+                file.setparams((1, 2, 16000, 0, "NONE", ""))
+                file.writeframes(bytes(2 * 16000))
+            with Terminal("play", "--port", str(port), "0", name) as terminal:
+                terminal.expect("waiting for MMDAgent-EX")
+                self.agent(port)
+                self.assertRegex(terminal.expect("playing "), r"\u2501")
+                self.assertEqual(terminal.end(), 0)
+                self.assertRegex(str(terminal), r"\u2501{10,} 1\.0 s +0:00:00")
+                self.assertEqual([row for row in terminal.rows if row][-1], "played")
 
     def test_ctrl_c_while_it_waits(self) -> None:
         """Ctrl-C ends one that waits, quietly, with the status of what was not done."""

@@ -43,7 +43,7 @@ LAYERS = [
     {"cli/recording", "cli/findings", "cli/certificate", "cli/probe", "cli/terminal"},
     {"cli/options"},
     {"cli/recorder", "cli/talk"},
-    {"cli/listen", "cli/send", "cli/simulate", "cli/check", "cli/messages", "cli/demo"},
+    {"cli/listen", "cli/send", "cli/play", "cli/simulate", "cli/check", "cli/messages", "cli/demo"},
     {"cli/__init__"},
     {"__main__"},
 ]

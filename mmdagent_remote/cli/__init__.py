@@ -11,14 +11,14 @@ from collections.abc import Sequence
 from typing import Optional
 
 from .. import __version__
-from . import check, demo, listen, messages, send, simulate
+from . import check, demo, listen, messages, play, send, simulate
 from .certificate import NoLibrary
 from .options import Parser, UsageError, split_self_signed
 from .terminal import drop_output, prepare
 
 __all__ = ["main"]
 
-_COMMANDS = (listen, send, simulate, check, messages, demo)
+_COMMANDS = (listen, send, play, simulate, check, messages, demo)
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
