@@ -77,6 +77,18 @@ class SendTest(SendCase):
         self.assertEqual(done.status, 1)
         self.assertIn("answer  SYNTH_EVENT_START|0", done.out)
 
+    def test_an_answer_to_something_else(self) -> None:
+        """What comes before the echo of a line is no answer to it."""
+        def connect() -> None:
+            wait_until(lambda: is_open(self.port))
+            with Client(Address(("127.0.0.1", self.port)), "/", mmdagent=True) as client:
+                client.lines(1)
+                client.text("VALUE_EVENT_SET|v\nVALUE_SET|v|1\n")
+                client.close_code()
+        self.in_thread(connect)
+        done = self.run_it("send", "--answer-timeout", "0.5", "VALUE_SET|v|1")
+        self.assertEqual((done.status, done.out), (1, "sent    VALUE_SET|v|1\n"), done.err)
+
     def test_nobody(self) -> None:
         """When no agent comes the status is 3."""
         done = run_main("send", "--port", str(self.port), "--timeout", "0.1", "KEY|a")

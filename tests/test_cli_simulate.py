@@ -105,8 +105,11 @@ class ScriptTest(SimulateCase):
             self.assertIn(f"{self.file}: {why}", done.err)
         self.assertEqual(run_main("simulate", "--script", str(self.file) + "x").status, 2)
         self.assertEqual(run_main("simulate", "--script", "a", "--replay", "b").status, 2)
-        done = run_main("simulate", "--port", str(free_port()), "--retry-count", "0")
-        self.assertEqual((done.status, done.out, "is your server running?" in done.err), (3, "", True))
+        refusing = self.serve(self.make, path="/shop").port
+        for port, why in ((free_port(), "is your server running?"), (refusing, "404")):
+            done = run_main("simulate", "--port", str(port), "--retry-count", "0")
+            self.assertEqual((done.status, done.out, done.err.count("\n")), (3, "", 2))
+            self.assertIn(why, done.err)
 
     def test_speech_time(self) -> None:
         """A longer text takes longer to speak."""

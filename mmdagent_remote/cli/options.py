@@ -56,6 +56,13 @@ def port(text: str) -> int:
     return int(text)
 
 
+def count(text: str) -> int:
+    """The type of a number of things."""
+    if not (text.isascii() and text.isdecimal()) or len(text) > 9:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number")
+    return int(text)
+
+
 def seconds(text: str) -> float:
     """The type of a time to wait."""
     return _positive(text, "a number of seconds")

@@ -96,6 +96,12 @@ def _send_one(agent: Talker, heard: queue.SimpleQueue[Optional[Message]], plan: 
               options: argparse.Namespace) -> None:
     agent.send(plan.line)
     screen.line(("sent    ", "dim"), plan.line)
+    if plan.echo is not None and agent.is_mmdagent:
+        # It comes before every answer to it: what comes earlier answers something else.
+        _wait(heard, options.answer_timeout, plan,
+              lambda message: message.is_echo and message == plan.echo)
+        if plan.answer is None:
+            screen.line(("arrived ", "bold green"), "(MMDAgent-EX answers this with nothing)")
     if plan.answer is not None:
         answer, end = matcher_of(plan.answer), matcher_of(plan.end or plan.answer)
 
@@ -110,10 +116,6 @@ def _send_one(agent: Talker, heard: queue.SimpleQueue[Optional[Message]], plan: 
             with stderr_screen().waiting(f"until {plan.end}"):
                 last = _wait(heard, options.end_timeout, plan, is_end)
             screen.line(("end     ", "bold green"), last)
-    elif plan.echo is not None and agent.is_mmdagent:
-        _wait(heard, options.answer_timeout, plan,
-              lambda message: message.is_echo and message == plan.echo)
-        screen.line(("arrived ", "bold green"), "(MMDAgent-EX answers this with nothing)")
 
 
 def _wait(heard: queue.SimpleQueue[Optional[Message]], timeout: float, plan: Plan,

@@ -15,7 +15,7 @@ from ..testing import SimulatedAgent
 from ..testing.documented import commands as known_commands
 from .families import STYLES, family_of
 from .mdf import decode
-from .options import UsageError, factor, port
+from .options import UsageError, count, factor, port
 from .recording import Entry, RecordingError, read
 from .script import ScriptError, Step, parse
 from .talk import NOBODY
@@ -27,6 +27,8 @@ _RETRIES = 1200
 _MAX_HURRY = 100.0
 #: How often it looks for what the server sends, while nothing else is to be done.
 _LOOK = 0.1
+#: After so many seconds it says why it is not connected yet.
+_PATIENCE = 3.0
 #: Lines that may wait in the agent; more are not given to it, so that memory is bounded.
 _MAX_WAITING = 1000
 #: A script is no recording.
@@ -69,11 +71,11 @@ for a wrong script or recording, 3 when there was no server.""")
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--script", metavar="FILE", help="a user's words and keys")
     source.add_argument("--replay", metavar="FILE", help="a recording of listen --record")
-    parser.add_argument("--connection", type=port, metavar="NUMBER",
+    parser.add_argument("--connection", type=count, metavar="NUMBER",
                         help="replay only this one of a recording's connections")
     parser.add_argument("--speed", type=factor, default=1.0, metavar="N",
                         help="N times faster, the agent's own time too (default: 1)")
-    parser.add_argument("--retry-count", type=port, default=_RETRIES, metavar="N",
+    parser.add_argument("--retry-count", type=count, default=_RETRIES, metavar="N",
                         help=f"attempts to connect, each half a second (default: {_RETRIES})")
     parser.set_defaults(run=run)
     return [parser]
@@ -96,13 +98,20 @@ def run(options: argparse.Namespace) -> int:
             agent.ignore(*known_commands())
         try:
             agent.start()
-            return _Play(agent, Screen(sys.stdout), options.speed).run(steps)
+            return _Play(agent, Screen(sys.stdout), options.speed, may_lose=not passive).run(steps)
         except KeyboardInterrupt:
             return 0
         except (RecordingError, UnicodeDecodeError) as error:
             raise UsageError(f"{options.replay}: {error}", 2) from error
         finally:
-            agent.leave()
+            _leave(agent)
+
+
+def _leave(agent: SimulatedAgent) -> None:
+    try:
+        agent.leave()
+    except RuntimeError as error:
+        raise UsageError("your server does not read what is sent to it") from error
 
 
 def speech_time(text: str) -> float:
@@ -111,21 +120,26 @@ def speech_time(text: str) -> float:
 
 
 class _Play:
-    """One run: the steps in their time, and what the server sends meanwhile."""
+    """One run: the steps in their time, and what the server sends meanwhile.
 
-    def __init__(self, agent: SimulatedAgent, screen: Screen, speed: float) -> None:
+    Args:
+        may_lose: what the user does while the agent is not connected is lost, as with the real one.
+    """
+
+    def __init__(self, agent: SimulatedAgent, screen: Screen, speed: float, *, may_lose: bool) -> None:
         self._agent = agent
         self._screen = screen
         self._speed = speed
+        self._may_lose = may_lose
         #: Connections that were told, and whether the last one's end was.
         self._told = 0
         self._has_told_end = True
 
     def run(self, steps: Iterable[Step]) -> int:
         """Play all; returns the exit status."""
-        with Screen(sys.stderr).waiting(
-                f"connecting to {self._agent.url.rstrip('/')}{self._agent.path}"):
-            self._until_connected()
+        screen = Screen(sys.stderr)
+        with screen.waiting(f"connecting to {self._agent.url.rstrip('/')}{self._agent.path}"):
+            self._until_connected(screen)
         began = time.monotonic()
         for step in steps:
             self._print_until(began + step.time / self._speed)
@@ -136,17 +150,20 @@ class _Play:
         while True:
             self._print_until(time.monotonic() + 60)
 
-    def _until_connected(self) -> None:
+    def _until_connected(self, screen: Screen) -> None:
+        told, tell_at = "", time.monotonic() + _PATIENCE
         while not self._agent.connected:
             try:
                 self._agent.wait_connected(_LOOK)
-            except TimeoutError:
-                pass
+            except TimeoutError as error:
+                if str(error) != told and time.monotonic() > tell_at:
+                    told = str(error)
+                    screen.line(f"still trying: {told}")
             except ConnectionError as error:
                 raise UsageError(f"{error}; is your server running?", NOBODY) from error
 
     def _emit(self, line: str) -> None:
-        while self._agent.waiting >= _MAX_WAITING:
+        while self._agent.waiting >= _MAX_WAITING or not (self._may_lose or self._agent.connected):
             self._print_until(time.monotonic() + 0.01)
         is_lost = not self._agent.connected
         try:
@@ -205,9 +222,10 @@ def _open(options: argparse.Namespace) -> Iterator[tuple[Iterable[Step], bool]]:
     try:
         if options.script:
             with open(name, "rb") as file:
-                text, _ = decode(file.read(_MAX_SCRIPT))
-            steps: Any = parse(text.lstrip("\ufeff"))
-            yield steps, False
+                data = file.read(_MAX_SCRIPT + 1)
+            if len(data) > _MAX_SCRIPT:
+                raise ScriptError(f"it is longer than {_MAX_SCRIPT} bytes")
+            yield parse(decode(data)[0].lstrip("\ufeff")), False
         else:
             with open(name, encoding="utf-8-sig", newline="\n") as recording:
                 yield _replay(recording, options.connection), True

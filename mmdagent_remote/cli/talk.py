@@ -84,14 +84,9 @@ def connected_agent(options: argparse.Namespace, screen: Screen) -> Iterator[Tal
         server.shutdown()
 
 
-def result_of(future: Future[_Result], look: Callable[[], None] = lambda: None) -> _Result:
-    """The result of a future, waited for so that Ctrl-C gets through everywhere.
-
-    Args:
-        look: is called now and then meanwhile.
-    """
+def result_of(future: Future[_Result]) -> _Result:
+    """The result of a future, waited for so that Ctrl-C gets through everywhere."""
     while not future.done():
-        look()
         try:
             future.exception(SLICE)
         except TimeoutError:
