@@ -145,6 +145,9 @@ class FindingsTest(unittest.TestCase):
         self.one(write("here") + "\n" + REST, "host", 1, write("localhost"), host="localhost",
                  says="does not lead to a server on 'localhost'")
         self.one(HEALTHY, "host", 1, write("here"), host="here")
+        # Of several addresses MMDAgent-EX takes the first.
+        self.assertEqual(findings(HEALTHY, host="127.0.0.1"), [])
+        self.one(HEALTHY, "host", 1, write("::1"), host="::1", says="localhost (127.0.0.1)")
 
     def test_port(self) -> None:
         """A port that is missing, none, another, or in use."""

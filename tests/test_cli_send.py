@@ -83,7 +83,7 @@ class SendTest(SendCase):
             wait_until(lambda: is_open(self.port))
             with Client(Address(("127.0.0.1", self.port)), "/", mmdagent=True) as client:
                 client.lines(1)
-                client.text("VALUE_EVENT_SET|v\nVALUE_SET|v|1\n")
+                client.text("VALUE_EVENT_SET|v\nVALUE_EVENT_SET|v\nVALUE_SET|v|1\n")
                 client.close_code()
         self.in_thread(connect)
         done = self.run_it("send", "--answer-timeout", "0.5", "VALUE_SET|v|1")

@@ -58,7 +58,7 @@ class TerminalTest(TestCase):
             terminal.expect("disconnected")
             terminal.type("\x03")
             self.assertEqual(terminal.end(), 0)
-            self.assertRegex(terminal.raw, rb"\^C\r?\n?(\x1b\[0m)?$")
+            self.assertNotIn(b"Traceback", terminal.raw)
 
     def test_spinner(self) -> None:
         """While a command waits a spinner turns, and leaves no trace when it is done."""
@@ -83,7 +83,7 @@ class TerminalTest(TestCase):
             with Terminal("play", "--port", str(port), "0", name) as terminal:
                 terminal.expect("waiting for MMDAgent-EX")
                 self.agent(port)
-                self.assertRegex(terminal.expect("playing "), r"\u2501")
+                terminal.expect("\u2501\u2501\u2501")
                 self.assertEqual(terminal.end(), 0)
                 self.assertRegex(str(terminal), r"\u2501{10,} 1\.0 s +0:00:00")
                 self.assertEqual([row for row in terminal.rows if row][-1], "played")
@@ -95,7 +95,7 @@ class TerminalTest(TestCase):
             terminal.type("\x03")
             self.assertEqual(terminal.end(), 1)
             self.assertNotIn(b"Traceback", terminal.raw)
-            self.assertTrue(terminal.raw.rstrip().endswith(b"\x1b[2K"), terminal.raw[-60:])
+            self.assertIn(b"\x1b[?25h", terminal.raw)
 
     def test_plain(self) -> None:
         """Without rich, with NO_COLOR and on a dumb terminal there is not one escape sequence."""

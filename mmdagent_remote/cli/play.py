@@ -44,6 +44,8 @@ def run(options: argparse.Namespace) -> int:
             except (ImportError, OSError, ValueError) as error:
                 raise UsageError(_why(options.file, error), 2) from error
             is_whole = result_of(future)
+            if is_whole and seconds is not None:
+                progress(seconds, seconds)
     if not is_whole:
         raise UsageError("it was stopped before its end")
     screen.line(("played", "bold green"))
