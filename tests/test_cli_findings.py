@@ -164,6 +164,7 @@ class FindingsTest(unittest.TestCase):
         self.one(HEALTHY.replace("9001", "443"), "tls", 2, write + "9001")
         self.one(HEALTHY.replace("9001", "443"), "tls", 2, write + "9002", port=9002)
         self.one(HEALTHY, "tls", 2, write + "443", tls=True)
+        self.one(HEALTHY.replace("9001", "443"), "tls", 2, tls=True, port=9001, says="--port 443")
 
     def test_directory(self) -> None:
         """A directory that no route takes, that the server refuses, or that is not sent in UTF-8."""

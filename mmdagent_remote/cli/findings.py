@@ -210,6 +210,9 @@ def _port(file: MdfFile, host: Setting, target: Target, world: World) -> Iterato
     elif not target.tls and number == _TLS_PORT:
         yield Finding("tls", line, "on port 443 MMDAgent-EX uses TLS: start the server with --tls, and "
                       "say so here with --tls; or take another port", write)
+    elif target.tls and target.port not in (None, 0, number):
+        yield Finding("tls", line, f"the server is on {target.port}, but MMDAgent-EX uses TLS on port "
+                      "443 only: start it with --port 443")
     elif target.port not in (None, 0, number):
         yield Finding("port", line, f"MMDAgent-EX connects to port {number}, but the server is on "
                       f"{target.port}", (f"{PORT}={target.port}",))

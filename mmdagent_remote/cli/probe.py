@@ -49,8 +49,11 @@ class Machine:
             for sock in listen(host, port):
                 sock.close()
         except OSError as error:
+            # Behind a redirected port, too.
+            if self._is_one_of_us(host, port):
+                return None
             if error.errno == errno.EADDRINUSE:
-                return None if self._is_one_of_us(host, port) else "another program does"
+                return "another program does"
             if isinstance(error, PermissionError):
                 return "this needs a permission; see mmdagent-remote listen --help"
             return str(error.strerror or error)
