@@ -34,7 +34,7 @@ The exit status is 0 when nothing is wrong, 1 when something is, 2 when the file
 cannot be read. MMDAgent-EX reads also MMDAgent-EX.mdf, beside the program
 itself: what is set there counts where your content says nothing else.""")
     parser.add_argument("file", metavar="FILE.mdf", help="the content's settings")
-    parser.add_argument("--host", metavar="HOST", help="the server's host; '' is all of this machine")
+    parser.add_argument("--host", metavar="HOST", help='the server\'s host; "" is all of this machine')
     parser.add_argument("--port", type=port, metavar="PORT", help="the server's port")
     parser.add_argument("--path", metavar="PATH", help="the server's only path")
     parser.add_argument("--exclusive", action="store_true", help="it allows one connection per path")

@@ -37,8 +37,8 @@ example: mmdagent-remote listen --port 9001 --path /chat
          mmdagent-remote listen --filter RECOG_EVENT_STOP --record today.jsonl
 
 A PATTERN is the first fields of a message: RECOG_EVENT_STOP, or
-'TIMER_EVENT_STOP|t'. Between slashes it is a regular expression for the whole
-line: '/RECOG_.*/'. There are no wildcards. With several --filter, what matches
+"TIMER_EVENT_STOP|t". Between slashes it is a regular expression for the whole
+line: "/RECOG_.*/". There are no wildcards. With several --filter, what matches
 one of them is shown.
 
 """ + TLS_HELP)

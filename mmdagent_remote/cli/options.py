@@ -25,7 +25,7 @@ the other way round. To get that port without being root, one of these (Linux):
   sudo iptables -t nat -A OUTPUT -o lo -p tcp --dport 443 -j REDIRECT \\
       --to-ports 9001
       443 leads to --port 9001, for an MMDAgent-EX on this machine
-or authbind. On macOS --host '' may have it, on Windows every user."""
+or authbind. On macOS --host "" may have it, on Windows every user."""
 
 
 class UsageError(Exception):
@@ -86,7 +86,7 @@ def _positive(text: str, what: str) -> float:
 def add_address(parser: argparse.ArgumentParser) -> None:
     """``--host`` and ``--port``, of a server to start."""
     parser.add_argument("--host", default="localhost", metavar="HOST",
-                        help="listen on this host's addresses; '' is all (default: localhost)")
+                        help='listen on this host\'s addresses; "" is all (default: localhost)')
     parser.add_argument("--port", type=port, default=9001, metavar="PORT",
                         help="0 picks a free one (default: 9001)")
 

@@ -25,7 +25,7 @@ def add_to(commands: Any) -> list[argparse.ArgumentParser]:
         description="Wait for an agent, send it lines, each when the one before is done, and end.\n"
         "A command is done when its answer has come, and its end, such as\n"
         "TIMER_EVENT_STOP; what MMDAgent-EX does not answer, when its echo has come.",
-        epilog="example: mmdagent-remote send 'TIMER_START|t|1' 'TEXTAREA_SET|clock|12:00'\n" + NOTES)
+        epilog='example: mmdagent-remote send "TIMER_START|t|1" "TEXTAREA_SET|clock|12:00"\n' + NOTES)
     send.add_argument("lines", nargs="+", metavar="LINE",
                       help="in quotes: a shell has its own use for |")
     add_options(send)
