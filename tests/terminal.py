@@ -17,6 +17,8 @@ import pyte
 from .support import DEADLINE, PROJECT, wait_until
 
 COLUMNS, LINES = 80, 24
+#: So that a typed Ctrl-C is a signal.
+_OWN_TERMINAL = "import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
 #: Stands in the place of a package that is not installed.
 _WITHOUT_RICH = "import sys; sys.modules['rich'] = None; "
 
@@ -36,15 +38,14 @@ class Terminal:
         self.raw = b""
         self._master, slave = pty.openpty()
         ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", LINES, COLUMNS, 0, 0))
-        code = (("" if with_rich else _WITHOUT_RICH)
+        code = (_OWN_TERMINAL + ("" if with_rich else _WITHOUT_RICH)
                 + "from mmdagent_remote.cli import main; raise SystemExit(main())")
         variables = {name: value for name, value in os.environ.items()
                      if name not in ("NO_COLOR", "FORCE_COLOR", "COLORTERM", "COLUMNS")}
         self.process = subprocess.Popen(
             [sys.executable, "-W", "error", "-c", code, *arguments], cwd=PROJECT,
             env={**variables, "TERM": "xterm-256color", **(environment or {})},
-            # A terminal of its own, so that a typed Ctrl-C is a signal.
-            preexec_fn=lambda: os.login_tty(slave))
+            stdin=slave, stdout=slave, stderr=slave, start_new_session=True)
         os.close(slave)
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
