@@ -174,6 +174,8 @@ class FindingsTest(unittest.TestCase):
             self.one(HEALTHY.replace("/chat", value), "directory", 3, f"{name}=/x", **target)
         self.one(HEALTHY.replace(f"{name}=/chat\n", ""), "directory", None, f"{name}=/x", path="/x",
                  says="asks for /,")
+        self.one(HEALTHY.replace("/chat", "/?" + "a&" * 1500), "directory", 3, f"{name}=/chat",
+                 says="the server would refuse")
         self.one(HEALTHY.replace("/chat", "/\u9802"), "encoding", 3, f"{name}=/\u9802", encoding="cp932")
         self.assertEqual(findings(HEALTHY.replace("/chat", "/\u9802"), path="/\u9802"), [])
 

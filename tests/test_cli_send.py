@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import socket
 import tempfile
 import unittest
 import wave
@@ -14,7 +13,7 @@ from mmdagent_remote.cli.send import plan_of
 from mmdagent_remote.testing import SimulatedAgent
 
 from .client import Client
-from .command import Done, free_port, run_main
+from .command import Done, free_port, is_open, run_main
 from .soak.peer import Address
 from .support import DEADLINE, TestCase, wait_until
 
@@ -218,15 +217,6 @@ class PlayTest(SendCase):
                 done = self.run_it("play", model, str(name))
                 self.assertEqual((done.status, done.out, done.err.count("\n")), (2, "", 1), done.err)
                 self.assertIn(why, done.err)
-
-
-def is_open(port: int) -> bool:
-    """Whether somebody listens on a port."""
-    try:
-        socket.create_connection(("127.0.0.1", port), DEADLINE).close()
-    except ConnectionRefusedError:
-        return False
-    return True
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from mmdagent_remote import Handler, Server
 from mmdagent_remote.cli.recording import RecordingError, encode
 from mmdagent_remote.cli.simulate import _replay, speech_time
 
-from .command import Done, free_port, run_main
+from .command import Done, free_port, is_open, run_main
 from .support import DEADLINE, Recorder, TestCase, wait_until
 
 
@@ -96,6 +96,19 @@ class ScriptTest(SimulateCase):
         done = run_main("simulate", "--port", str(port), "--script", str(self.file), "--speed", "100")
         self.assertEqual((done.status, done.out.split("\n")), (
             0, ["-- connected to /chat", "-> KEY|a", "-- disconnected", "-- connected to /chat", ""]))
+
+    def test_an_agent_that_ends(self) -> None:
+        """When the agent tries no more the status is 1."""
+        port = free_port()
+
+        def serve() -> None:
+            with Server(self.make, "127.0.0.1", port):
+                wait_until(lambda: self.handlers and self.handlers[0].opened.is_set())
+        self.in_thread(serve)
+        wait_until(lambda: is_open(port))
+        done = run_main("simulate", "--port", str(port), "--retry-count", "0")
+        self.assertEqual(done.status, 1, done.err)
+        self.assertIn("mmdagent-remote: the simulated agent has ended", done.err)
 
     def test_mistakes(self) -> None:
         """A wrong script is status 2 before it connects; no server is status 3; each in one line."""

@@ -11,6 +11,7 @@ import unittest
 import wave
 from importlib.util import find_spec
 
+from mmdagent_remote import Handler
 from mmdagent_remote.testing import SimulatedAgent
 
 from .command import free_port
@@ -96,6 +97,21 @@ class TerminalTest(TestCase):
             self.assertEqual(terminal.end(), 1)
             self.assertNotIn(b"Traceback", terminal.raw)
             self.assertIn(b"\x1b[?25h", terminal.raw)
+
+    def test_simulate(self) -> None:
+        """It says why it is not connected yet, prints both sides, and ends with Ctrl-C."""
+        port = free_port()
+        with Terminal("simulate", "--port", str(port)) as terminal:
+            terminal.expect(f"connecting to ws://localhost:{port}/chat")
+            terminal.expect("still trying: ")
+            server = self.serve(Handler, port=port)
+            terminal.expect("-- connected to /chat")
+            server.wait_connected(DEADLINE)
+            server.broadcast("SYNTH_START|0|mei|\u3053\u3093")
+            terminal.expect("<- SYNTH_START|0|mei|\u3053\u3093")
+            terminal.type("\x03")
+            self.assertEqual(terminal.end(), 0)
+            self.assertNotIn(b"Traceback", terminal.raw)
 
     def test_plain(self) -> None:
         """Without rich, with NO_COLOR and on a dumb terminal there is not one escape sequence."""
