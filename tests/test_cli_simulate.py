@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import tempfile
+import time
 import unittest
 from pathlib import Path
 from typing import Any
@@ -148,6 +149,24 @@ class ReplayTest(SimulateCase):
         heard.remove("SYNTH_START|0|mei|hello")
         self.assertEqual(heard, ["A|1", "RECOG_EVENT_STOP|hello", "KEY|a"])
         self.assertEqual(done.out.split("\n")[-2:], ["-> KEY|a", ""])
+
+    def test_a_server_that_comes_back(self) -> None:
+        """What is due while the server is away is said when it is back."""
+        port = free_port()
+
+        def serve() -> None:
+            with Server(self.make, "127.0.0.1", port):
+                wait_until(lambda: self.handlers and "A|0" in self.handlers[0].messages_seen)
+            time.sleep(1.5)  # The next line is due after a second.
+            with Server(self.make, "127.0.0.1", port):
+                wait_until(lambda: len(self.handlers) > 1)
+                self.handlers[1].done.wait(DEADLINE)
+        self.in_thread(serve)
+        self.file.write_text("".join(encode(t, "now", 1, "received", line=f"A|{t}") + "\n"
+                                     for t in (0, 100, 300)))
+        done = run_main("simulate", "--port", str(port), "--replay", str(self.file), "--speed", "100")
+        self.assertEqual(done.status, 0, done.err)
+        self.assertEqual([str(each) for each in self.handlers[1].messages_seen], ["A|100", "A|300"])
 
     def test_one_connection(self) -> None:
         """--connection takes one of several, and one that is not there is a mistake."""

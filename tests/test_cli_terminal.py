@@ -15,7 +15,7 @@ from mmdagent_remote import Handler
 from mmdagent_remote.testing import SimulatedAgent
 
 from .command import free_port
-from .support import DEADLINE, PROJECT, TestCase
+from .support import DEADLINE, PROJECT, TestCase, wait_until
 from .test_cli import COMMANDS
 
 HAS_ALL = os.name == "posix" and all(map(find_spec, ("pyte", "rich")))
@@ -58,6 +58,9 @@ class TerminalTest(TestCase):
             terminal.expect("MODEL_EVENT_DELETE|")
             self.assertRegex(terminal.raw, rb"\x1b\[2mMODEL_DELETE\|")
             self.assertNotIn("hidden", str(terminal))
+            # The terminal folds a long line; whoever copies it gets one.
+            agent.emit("KEY|" + "x" * 100)
+            wait_until(lambda: b"KEY|" + b"x" * 100 in terminal.raw)
             agent.leave()
             terminal.expect("disconnected")
             terminal.type("\x03")
