@@ -11,7 +11,8 @@ from typing import Any
 
 from mmdagent_remote import Handler, Server
 from mmdagent_remote.cli.recording import RecordingError, encode
-from mmdagent_remote.cli.simulate import _replay, speech_time
+from mmdagent_remote.cli.simulate import speech_time
+from mmdagent_remote.cli.steps import replay
 
 from .command import Done, free_port, is_open, run_main
 from .support import DEADLINE, Recorder, TestCase, wait_until
@@ -181,7 +182,7 @@ class ReplayTest(SimulateCase):
         """Times begin with the first entry, and never go back."""
         def steps(*times: float) -> list[float]:
             text = "\n".join(encode(t, "now", 1, "received", line="A") for t in times)
-            return [step.time for step in _replay(io.StringIO(text), None)]
+            return [step.time for step in replay(io.StringIO(text), None)]
         self.assertEqual(steps(5, 6, 7), [0, 1, 2, 2])
         self.assertEqual(steps(5, 8, 1, 9), [0, 3, 3, 4, 4])
         with self.assertRaises(RecordingError):

@@ -42,7 +42,7 @@ LAYERS = [
     {"demo", "cli/text", "cli/families", "cli/filters", "cli/script", "cli/mdf"},
     {"cli/recording", "cli/findings", "cli/certificate", "cli/probe", "cli/terminal"},
     {"cli/options"},
-    {"cli/recorder", "cli/talk"},
+    {"cli/recorder", "cli/talk", "cli/steps"},
     {"cli/listen", "cli/send", "cli/play", "cli/simulate", "cli/check", "cli/messages", "cli/demo"},
     {"cli/__init__"},
     {"__main__"},

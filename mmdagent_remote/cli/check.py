@@ -8,8 +8,8 @@ import sys
 from typing import Any
 
 from ..settings import normal_path
-from .findings import DIRECTORY, HOST, PORT, Finding, Target, check
-from .mdf import MdfFile, number_of, parse
+from .findings import Finding, Target, check
+from .mdf import DIRECTORY, HOST, PORT, MdfFile, number_of, parse
 from .options import UsageError, port
 from .probe import Machine
 from .terminal import Screen

@@ -12,13 +12,8 @@ from typing import NamedTuple, Optional, Protocol
 from ..handshake import BadRequest, parse_request
 from ..mdf import RETRY_COUNT
 from ..settings import Routes
-from .mdf import MdfFile, Setting, number_of
+from .mdf import ALL_LOG, DIRECTORY, HOST, PORT, RETRIES, MdfFile, Setting, number_of
 
-HOST = "Plugin_Remote_Websocket_Host"
-PORT = "Plugin_Remote_Websocket_Port"
-DIRECTORY = "Plugin_Remote_Websocket_Directory"
-RETRIES = "Plugin_Remote_RetryCount"
-ALL_LOG = "Plugin_Remote_AllLog"
 _TCP = ("Plugin_Remote_EnableServer", "Plugin_Remote_EnableClient", "Plugin_Remote_ServerMode",
         "Plugin_Remote_ClientMode")
 _EXCLUDE = "exclude_Plugin_Remote"

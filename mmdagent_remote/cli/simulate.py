@@ -5,19 +5,18 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from typing import Any, Optional, TextIO
+from collections.abc import Iterable
+from typing import Any, Optional
 
 from ..message import Message
 from ..settings import normal_path
 from ..testing import SimulatedAgent
 from ..testing.documented import commands as known_commands
 from .families import STYLES, family_of
-from .mdf import decode
 from .options import UsageError, count, factor, port
-from .recording import Entry, RecordingError, read
-from .script import ScriptError, Step, parse
+from .recording import RecordingError
+from .script import Step
+from .steps import open_steps
 from .talk import NOBODY
 from .terminal import Screen
 
@@ -31,8 +30,6 @@ _LOOK = 0.1
 _PATIENCE = 3.0
 #: Lines that may wait in the agent; more are not given to it, so that memory is bounded.
 _MAX_WAITING = 1000
-#: A script is no recording.
-_MAX_SCRIPT = 1024 * 1024
 
 #: Seconds for each character that is spoken, and at least.
 _PER_CHARACTER, _SHORTEST = 0.12, 0.5
@@ -83,7 +80,7 @@ for a wrong script or recording, 3 when there was no server.""")
 
 def run(options: argparse.Namespace) -> int:
     """Run the command; returns the exit status."""
-    with _open(options) as (steps, passive):
+    with open_steps(options.script, options.replay, options.connection) as (steps, passive):
         host = f"[{options.host}]" if ":" in options.host else options.host
         # The agent's time is that between attempts, too, of which there shall be enough.
         hurry = 1.0 if passive else min(options.speed, _MAX_HURRY)
@@ -210,49 +207,3 @@ def _path(text: str) -> str:
     # As it stands in an .mdf, where a query may follow.
     path, mark, query = text.partition("?")
     return normal_path(path) + mark + query
-
-
-@contextmanager
-def _open(options: argparse.Namespace) -> Iterator[tuple[Iterable[Step], bool]]:
-    """What the user does, and whether the agent only says what was recorded."""
-    name = options.script or options.replay
-    if name is None:
-        yield (), False
-        return
-    try:
-        if options.script:
-            with open(name, "rb") as file:
-                data = file.read(_MAX_SCRIPT + 1)
-            if len(data) > _MAX_SCRIPT:
-                raise ScriptError(f"it is longer than {_MAX_SCRIPT} bytes")
-            yield parse(decode(data)[0].lstrip("\ufeff")), False
-        else:
-            with open(name, encoding="utf-8-sig", newline="\n") as recording:
-                yield _replay(recording, options.connection), True
-    except OSError as error:
-        if error.filename != name:
-            raise
-        raise UsageError(f"cannot read {name}: {error.strerror}", 2) from error
-    except ScriptError as error:
-        raise UsageError(f"{name}: {error}", 2) from error
-
-
-def _replay(recording: TextIO, connection: Optional[int]) -> Iterator[Step]:
-    first: Optional[float] = None
-    last = 0.0
-    for entry in read(recording):
-        if connection not in (None, entry.connection):
-            continue
-        first = entry.t if first is None else first
-        # Two recordings may stand in one file: the time never goes back.
-        last = max(last, entry.t - first)
-        if _is_said_by_agent(entry):
-            yield Step(last, (entry.line,))
-    if first is None:
-        raise RecordingError("there is nothing in it" + (
-            "" if connection is None else f" of connection {connection}"))
-    yield Step(last, ())
-
-
-def _is_said_by_agent(entry: Entry) -> bool:
-    return entry.event == "received" and not entry.is_echo and entry.line != ""
