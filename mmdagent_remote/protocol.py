@@ -118,7 +118,8 @@ class ServerProtocol:
     """
 
     __slots__ = ("_ws", "_limits", "_lenient", "_events", "_pieces", "_fragments",
-                 "_unfed", "_step", "_over", "_empty_close", "_lane", "can_send", "is_dry")
+                 "_unfed", "_step", "_over", "_empty_close", "_lane", "can_send", "is_dry",
+                 "has_pong")
 
     def __init__(self, ws: Union[WSConnection, Connection], profile: Profile, limits: Limits, *,
                  fast_lane: bool = True) -> None:
@@ -132,6 +133,8 @@ class ServerProtocol:
         # Without a lane: what wsproto is still to get.
         self._unfed: list[bytes] = []
         self._step = 0
+        #: Whether the peer has answered a ping, and so has read what came before it.
+        self.has_pong = False
         self._over = False
         #: Whether data frames may be made: what wsproto's state says, without three calls for each.
         self.can_send = ws.state is ConnectionState.OPEN
@@ -204,6 +207,8 @@ class ServerProtocol:
                     return message
             elif isinstance(event, Ping):
                 return PingReceived(bytes(event.payload))
+            elif isinstance(event, Pong):
+                self.has_pong = True
             elif isinstance(event, CloseConnection):
                 return self._end(event)
         self.is_dry = True

@@ -28,6 +28,9 @@ from .protocol import ServerProtocol
 from .transport import Deadline, DeadlinePassed, TLSCodec, Transport, acquire_lock
 
 _NEVER = float("inf")
+
+#: Seconds between the last two pings that push a first frame out; some two seconds after it.
+_LAST_NUDGE = 1.0
 _NOTHING = memoryview(b"")
 #: In the place of a queue that was not needed yet: an empty deque takes 760 bytes. Nothing is put in.
 _EMPTY: deque[Outgoing] = deque()
@@ -49,7 +52,7 @@ class Wire:
 
     __slots__ = ("_transport", "_tls", "_protocol", "_profile", "_limits", "_state", "_wire",
                  "_echoes", "_max_frame", "_call_attendant", "_waiting", "_waiting_size", "_binaries",
-                 "_tail", "_followers", "_pong", "_pings", "_ping_at", "_is_opening", "_first",
+                 "_tail", "_followers", "_pong", "_pings", "_ping_at", "_nudge", "_is_opening", "_first",
                  "_hold_until", "_last_sent", "_sealed", "_dropped", "_abandoned", "_close", "_progress")
 
     def __init__(self, transport: Transport, tls: Optional[TLSCodec], protocol: ServerProtocol,
@@ -70,6 +73,7 @@ class Wire:
         self._pong: Optional[bytes] = None
         self._pings = 0
         self._ping_at = _NEVER
+        self._nudge = 0.0
         self._sealed = False
         self._dropped = 0
         self._abandoned = False
@@ -371,8 +375,9 @@ class Wire:
             self._pong = None
         if self._ping_at != _NEVER and time.monotonic() >= max(
                 self._ping_at, self._last_sent + self._profile.gap):
-            self._ping_at = _NEVER
-            if self._protocol.can_send:
+            is_needless = self._ping_at and self._protocol.has_pong  # It is a nudge.
+            self._ping_at = self._next_nudge()
+            if self._protocol.can_send and not is_needless:
                 self._pings += 1
                 frames.append(self._protocol.ping_frame(self._pings.to_bytes(4, "big")))
         return frames
@@ -381,10 +386,18 @@ class Wire:
         payload, text, rest = self._take()
         self._followers.extend((part, text) for part in rest)
         if self._first:
-            # Pushes the first frame out of the peer's HTTP buffer, should it be stuck there.
             self._first = False
-            self._ping_at = time.monotonic() + self._profile.first_line_hold
+            self._nudge = self._profile.first_line_hold
+            self._ping_at = time.monotonic() + self._nudge
         return self._frame(payload, text)
+
+    def _next_nudge(self) -> float:
+        # A ping pushes the first frame out of the peer's HTTP buffer, should it be stuck there. A peer
+        # that was too busy to look has both in there: so another, later and later, until it answers.
+        if not 0.0 < self._nudge < _LAST_NUDGE or self._protocol.has_pong:
+            return _NEVER
+        self._nudge *= 2
+        return time.monotonic() + self._nudge
 
     def _joined_frames(self) -> list[bytes]:
         frames, size = [], 0
