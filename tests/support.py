@@ -62,6 +62,16 @@ def client_context() -> ssl.SSLContext:
     return ssl.create_default_context(cafile=str(DATA / "localhost-cert.pem"))
 
 
+def fill(handler: Handler) -> None:
+    """Send to a peer that does not read, until its queue and the kernel are full and stay so."""
+    def stays_full() -> bool:
+        while not handler.server.broadcast("x" * 10_000):
+            pass
+        # The kernel may take more of it a moment later, until its buffers are full, too.
+        return not handler.wait_closed(0.2) and bool(handler.server.broadcast("x" * 10_000))
+    wait_until(stays_full, "its queue stays full")
+
+
 class TestCase(unittest.TestCase):
     """Fails a test that leaves a thread or a socket behind."""
 

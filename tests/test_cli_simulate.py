@@ -167,6 +167,7 @@ class ReplayTest(SimulateCase):
                                      for t in (0, 100, 300)))
         done = run_main("simulate", "--port", str(port), "--replay", str(self.file), "--speed", "100")
         self.assertEqual(done.status, 0, done.err)
+        self.assertTrue(self.handlers[1].done.wait(DEADLINE))
         self.assertEqual([str(each) for each in self.handlers[1].messages_seen], ["A|100", "A|300"])
 
     def test_one_connection(self) -> None:

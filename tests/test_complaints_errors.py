@@ -12,7 +12,7 @@ from mmdagent_remote import ConnectionClosed, Message
 
 from .client import CLOSE, Client, frame
 from .hostile import Echo, HostileCase, reset, wait_done
-from .support import DEADLINE, Recorder, TestCase, wait_until
+from .support import DEADLINE, Recorder, TestCase, fill, wait_until
 
 
 class NoiseTests(HostileCase):
@@ -70,13 +70,7 @@ class NoiseTests(HostileCase):
         server = self.serve(Recorder, send_timeout=DEADLINE)
         with self.logged() as lines, Client(server) as client:
             handler = server.wait_connected(DEADLINE)
-
-            def stays_full() -> bool:
-                while not server.broadcast("x" * 10_000):
-                    pass
-                # The kernel may take more of it a moment later, until its buffers are full, too.
-                return not handler.wait_closed(0.1) and bool(server.broadcast("x" * 10_000))
-            wait_until(stays_full)
+            fill(handler)
             handler.close()
             wait_done(handler)
             client.sock.close()

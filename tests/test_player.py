@@ -19,7 +19,7 @@ from mmdagent_remote.sources import open_sound
 from mmdagent_remote.testing import SimulatedAgent
 
 from .client import BINARY, TEXT, Client
-from .support import DEADLINE, TestCase, wait_until
+from .support import DEADLINE, TestCase, fill, wait_until
 
 
 def sound(seconds: float, seed: int = 1) -> bytes:
@@ -292,8 +292,7 @@ class EndTests(PlayerCase):
             futures = [agent.speak_audio(model, sound(60)) for model in "01"]
             client.lines(3)
             client.data_frame()
-            while not server.broadcast("x" * 60000):
-                pass  # Until the kernel and the queue are full.
+            fill(agent)
             with self.assertNoLogs("mmdagent_remote", "ERROR"):
                 agent.stop_speaking("0")
                 self.assertIs(futures[0].result(DEADLINE), False)
