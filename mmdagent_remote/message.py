@@ -99,8 +99,10 @@ def compose(fields: tuple[object, ...]) -> str:
     if len(fields) == 1:
         line = fields[0]
         # No other kind of str: its __str__ may be anything.
-        if (type(line) is str or type(line) is Message) and _is_simple(line):
-            return line if type(line) is str else str(line)
+        if type(line) is str or type(line) is Message:
+            bare = line[:-1] if line[-1:] == "\n" else line
+            if _is_simple(bare):
+                return bare if type(bare) is str else str(bare)
         return check_line(line)
     if not fields:
         raise TypeError("send() needs a line, or a message type and its arguments")
