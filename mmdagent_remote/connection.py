@@ -501,14 +501,9 @@ class Connection:
             InvalidMessage: it cannot be carried to this peer.
             TimeoutError, ConnectionClosed: as :meth:`send` does.
         """
-        if self._sends_plainly:
-            try:
-                if self.wire.send_at_once(data_frame(line.encode() + b"\n", text=True),
-                                          self.limits.send_timeout):
-                    return
-            except OSError as error:
-                self._send_failed(error)
-        self._send_queued([encode_line(line, self.profile)])
+        if not (self._sends_plainly
+                and self._send_at_once(data_frame(line.encode() + b"\n", text=True))):
+            self._send_queued([encode_line(line, self.profile)])
 
     def send_lines(self, lines: list[str]) -> None:
         """Send lines that were checked, with as few system calls as can be; see :meth:`send_line`."""

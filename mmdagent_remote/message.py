@@ -97,13 +97,7 @@ def compose(fields: tuple[object, ...]) -> str:
         InvalidMessage: the line cannot be carried.
     """
     if len(fields) == 1:
-        line = fields[0]
-        # No other kind of str: its __str__ may be anything.
-        if type(line) is str or type(line) is Message:
-            bare = line[:-1] if line[-1:] == "\n" else line
-            if _is_simple(bare):
-                return bare if type(bare) is str else str(bare)
-        return check_line(line)
+        return check_line(fields[0])
     if not fields:
         raise TypeError("send() needs a line, or a message type and its arguments")
     return join_fields(fields)
@@ -116,6 +110,11 @@ def check_line(line: object) -> str:
         TypeError: it is not a ``str``.
         InvalidMessage: it cannot be carried.
     """
+    # No other kind of str: its __str__ may be anything.
+    if type(line) is str or type(line) is Message:
+        bare = line[:-1] if line[-1:] == "\n" else line
+        if _is_simple(bare):
+            return bare if type(bare) is str else str(bare)
     if not isinstance(line, str):
         raise TypeError(f"a whole line must be a str, not {type(line).__name__}")
     if "\n" in line and line.endswith("\n"):
