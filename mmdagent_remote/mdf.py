@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from typing import Optional
 
+# The settings of a WebSocket connection.
+HOST = "Plugin_Remote_Websocket_Host"
+PORT = "Plugin_Remote_Websocket_Port"
+DIRECTORY = "Plugin_Remote_Websocket_Directory"
+RETRIES = "Plugin_Remote_RetryCount"
+
 #: An attempt every 0.5 s: ten minutes. The default of MMDAgent-EX is 0, one attempt and never again.
 RETRY_COUNT = 1200
 
@@ -13,10 +19,10 @@ def mdf_lines(host: Optional[str], port: int, path: str) -> list[str]:
     # MMDAgent-EX connects to the first address of a name, and "all interfaces" is no name.
     name = "localhost" if not host or host in ("0.0.0.0", "::") else host
     return [
-        f"Plugin_Remote_Websocket_Host={name}",
-        f"Plugin_Remote_Websocket_Port={port}",
-        f"Plugin_Remote_Websocket_Directory={path}",
-        f"Plugin_Remote_RetryCount={RETRY_COUNT}",
+        f"{HOST}={name}",
+        f"{PORT}={port}",
+        f"{DIRECTORY}={path}",
+        f"{RETRIES}={RETRY_COUNT}",
     ]
 
 

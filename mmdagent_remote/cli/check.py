@@ -7,9 +7,10 @@ import os
 import sys
 from typing import Any
 
+from ..mdf import DIRECTORY, HOST, PORT
 from ..settings import normal_path
 from .findings import Finding, Target, check
-from .mdf import DIRECTORY, HOST, PORT, MdfFile, number_of, parse
+from .mdf import MdfFile, number_of, parse
 from .options import UsageError, port
 from .probe import Machine
 from .terminal import Screen

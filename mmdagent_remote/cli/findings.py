@@ -10,15 +10,16 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple, Optional, Protocol
 
 from ..handshake import BadRequest, parse_request
-from ..mdf import RETRY_COUNT
+from ..mdf import DIRECTORY, HOST, PORT, RETRIES, RETRY_COUNT
 from ..settings import Routes
-from .mdf import ALL_LOG, DIRECTORY, HOST, PORT, RETRIES, MdfFile, Setting, number_of
+from .mdf import MdfFile, Setting, number_of
 
 _TCP = ("Plugin_Remote_EnableServer", "Plugin_Remote_EnableClient", "Plugin_Remote_ServerMode",
         "Plugin_Remote_ClientMode")
+_ALL_LOG = "Plugin_Remote_AllLog"
 _EXCLUDE = "exclude_Plugin_Remote"
 _KNOWN = {name.casefold(): name for name in (
-    HOST, PORT, DIRECTORY, RETRIES, ALL_LOG, *_TCP, _EXCLUDE, "disablePlugin", "enablePlugin")}
+    HOST, PORT, DIRECTORY, RETRIES, _ALL_LOG, *_TCP, _EXCLUDE, "disablePlugin", "enablePlugin")}
 #: What a name may have around it by mistake.
 _AROUND = " \t\u3000\ufeff"
 #: What MMDAgent-EX takes where nothing is set.
@@ -161,10 +162,11 @@ def _plugin(file: MdfFile) -> Iterator[Finding]:
 
 
 def _all_log(file: MdfFile) -> Iterator[Finding]:
-    setting = file.last(ALL_LOG)
+    setting = file.last(_ALL_LOG)
     if setting is not None and setting.value != "false":
         yield Finding("all-log", setting.number, "MMDAgent-EX sends its log instead of messages" + (
-            "; any value but false does that" if setting.value != "true" else ""), (f"{ALL_LOG}=false",))
+            "; any value but false does that" if setting.value != "true" else ""),
+                      (f"{_ALL_LOG}=false",))
 
 
 def _no_host(file: MdfFile, host: Optional[Setting], target: Target) -> Iterator[Finding]:

@@ -16,13 +16,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, Optional
 
-# The settings of a WebSocket connection.
-HOST = "Plugin_Remote_Websocket_Host"
-PORT = "Plugin_Remote_Websocket_Port"
-DIRECTORY = "Plugin_Remote_Websocket_Directory"
-RETRIES = "Plugin_Remote_RetryCount"
-ALL_LOG = "Plugin_Remote_AllLog"
-
 _BOM = "\ufeff"
 _VARIABLE = re.compile(r"%ENV\{(.*?)\}")
 
