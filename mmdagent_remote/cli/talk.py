@@ -14,7 +14,7 @@ from typing import Optional, TypeVar
 from ..agent import Agent
 from ..errors import ConnectionClosed
 from ..message import Message
-from ..transport import SLICE
+from ..transport import SLICE, Deadline, wait_future
 from .options import UsageError, add_server, make_whole_server, seconds, start
 from .terminal import Screen
 
@@ -86,11 +86,7 @@ def connected_agent(options: argparse.Namespace, screen: Screen) -> Iterator[Tal
 
 def result_of(future: Future[_Result]) -> _Result:
     """The result of a future, waited for so that Ctrl-C gets through everywhere."""
-    while not future.done():
-        try:
-            future.exception(SLICE)
-        except TimeoutError:
-            pass
+    wait_future(future, Deadline(None))
     return future.result()
 
 
