@@ -93,6 +93,6 @@ def _connect(host: str, port: int) -> socket.socket:
     context.verify_mode = ssl.CERT_NONE
     try:
         return context.wrap_socket(sock)
-    except BaseException:
+    except BaseException:  # Whatever it is: nobody else has the socket yet.
         sock.close()
         raise

@@ -142,7 +142,7 @@ class SimulatedAgent:
         self.start()
         try:
             self.wait_connected()
-        except BaseException:
+        except BaseException:  # Ctrl-C as well: without an entry there is no exit.
             self.leave()
             raise
         return self
