@@ -29,7 +29,7 @@ from typing import Any, NamedTuple, NoReturn, Optional, Union
 
 from .courier import Courier
 from .errors import ConnectionClosed, QueueFull
-from .fastlane import data_frame, line_frames
+from .fastlane import data_frame, line_frame, line_frames
 from .handshake import Request
 from .keepalive import KeepAlive, Verdict
 from .limits import BATCH_SIZE, MAX_QUEUE_BYTES, READ_AHEAD, TAKEOVER_SIZE, Limits
@@ -288,23 +288,25 @@ class Connection:
 
     def _pull(self, deadline: Deadline) -> Optional[Item]:
         # With the reading right. None: look at the queue and the end again.
-        fresh = b""
+        inbound, fresh = self._inbound, b""
         while True:
-            with self._state:
-                if fresh:
-                    self._inbound.protocol.receive_data(fresh)
-                    fresh = b""
-                if (self._queue or self.ready or self._pushed or self._uncut
-                        or self._end is not None):
-                    return None
-                item = None
-                if not self._inbound.is_dry:
+            item = None
+            if fresh or not inbound.is_dry:
+                with self._state:
+                    if fresh:
+                        inbound.protocol.receive_data(fresh)
+                        fresh = b""
+                    if self._has_something():
+                        return None
                     if not self.waits.pending:
-                        items = self._inbound.next_items(self._read_ahead)
+                        items = inbound.next_items(self._read_ahead)
                         if items:
                             self.ready.extend(items)
                             return self.ready.popleft()
-                    item = self._inbound.next_item()
+                    item = inbound.next_item()
+            elif self._has_something():
+                # Without the lock: only who reads puts a line there, and an end from now on wakes us.
+                return None
             if item is None:
                 try:
                     fresh = self._receive(deadline)
@@ -315,6 +317,9 @@ class Connection:
                     return item
             else:
                 self._obey(item)
+
+    def _has_something(self) -> bool:
+        return bool(self._queue or self.ready or self._pushed or self._uncut) or self._end is not None
 
     def _receive(self, deadline: Deadline) -> bytes:
         # With the reading right, without the state lock. Returns what the protocol is to be given.
@@ -501,9 +506,15 @@ class Connection:
             InvalidMessage: it cannot be carried to this peer.
             TimeoutError, ConnectionClosed: as :meth:`send` does.
         """
-        if not (self._sends_plainly
-                and self._send_at_once(data_frame(line.encode() + b"\n", text=True))):
-            self._send_queued([encode_line(line, self.profile)])
+        if self._sends_plainly:
+            # The frame and the error written out, as everything that one line passes: calls are
+            # what it costs.
+            try:
+                if self.wire.send_at_once(line_frame(line)):
+                    return
+            except OSError as error:
+                self._send_failed(error)
+        self._send_queued([encode_line(line, self.profile)])
 
     def send_lines(self, lines: list[str]) -> None:
         """Send lines that were checked, with as few system calls as can be; see :meth:`send_line`."""
@@ -530,7 +541,7 @@ class Connection:
 
     def _send_at_once(self, frames: bytes) -> bool:
         try:
-            return self.wire.send_at_once(frames, self.limits.send_timeout)
+            return self.wire.send_at_once(frames)
         except OSError as error:
             self._send_failed(error)
 

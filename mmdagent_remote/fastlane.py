@@ -81,6 +81,8 @@ def find_unmask() -> Unmask:
 _HEADS = {text: [bytes((_FINAL_TEXT if text else _FINAL_BINARY, size)) for size in range(_TWO_BYTES)]
           for text in (True, False)}
 
+_TEXT_HEADS = _HEADS[True]
+
 
 def data_frame(payload: bytes, *, text: bool) -> bytes:
     """A server's frame with one whole message; `payload` of a text is valid UTF-8."""
@@ -93,14 +95,16 @@ def data_frame(payload: bytes, *, text: bool) -> bytes:
     return bytes((first, _EIGHT_BYTES)) + size.to_bytes(8, "big") + payload
 
 
+def line_frame(line: str) -> bytes:
+    """The frame of one line, with its newline."""
+    payload = line.encode() + b"\n"
+    size = len(payload)
+    return _TEXT_HEADS[size] + payload if size < _TWO_BYTES else data_frame(payload, text=True)
+
+
 def line_frames(lines: Iterable[str]) -> bytes:
     """A frame for each line, with its newline."""
-    heads, parts = _HEADS[True], []
-    for line in lines:
-        payload = line.encode() + b"\n"
-        size = len(payload)
-        parts.append(heads[size] + payload if size < _TWO_BYTES else data_frame(payload, text=True))
-    return b"".join(parts)
+    return b"".join(map(line_frame, lines))
 
 
 class Head(NamedTuple):
@@ -288,8 +292,9 @@ class FastLane:
             else:
                 found.append(plain)
             at = stop
-        self._at = at
-        self._drop_done()
+        if at == end:
+            data, at = b"", 0  # As _drop_done(), without its call.
+        self._data, self._at = data, at
         return found
 
     def _drop_done(self) -> None:

@@ -110,16 +110,18 @@ def check_line(line: object) -> str:
         TypeError: it is not a ``str``.
         InvalidMessage: it cannot be carried.
     """
-    # No other kind of str: its __str__ may be anything.
-    if type(line) is str or type(line) is Message:
-        bare = line[:-1] if line[-1:] == "\n" else line
-        if _is_simple(bare):
-            return bare if type(bare) is str else str(bare)
+    # No other kind of str: its __str__ may be anything. Nearly every line ends here.
+    if type(line) is str:
+        if _is_simple(line):
+            return line
+    elif type(line) is Message and _is_simple(line):
+        return str(line)
     if not isinstance(line, str):
         raise TypeError(f"a whole line must be a str, not {type(line).__name__}")
-    if "\n" in line and line.endswith("\n"):
-        line = line[:-2] if line.endswith("\r\n") else line[:-1]
-    return _check_fields(str(line))
+    line = str(line)
+    if line[-1:] == "\n":
+        line = line[:-2] if line[-2:] == "\r\n" else line[:-1]
+    return _check_fields(line)
 
 
 def check_lines(lines: Iterable[object]) -> list[str]:
@@ -127,12 +129,13 @@ def check_lines(lines: Iterable[object]) -> list[str]:
     found = list(lines)
     if set(map(type, found)) == {str}:
         # Together first: a look at each line by itself takes three times as long.
-        text = "\n".join(cast(list[str], found))
+        bare = _without_newlines(cast(list[str], found))
+        text = "\n".join(bare)
         if (text.isascii() and "\r" not in text and "\0" not in text and "||" not in text
                 and text[:1] not in "|\n" and text[-1:] != "\n" and "\n|" not in text
                 and "\n\n" not in text and text.count("\n") == len(found) - 1
-                and max([line.count("|") for line in cast(list[str], found)]) <= MAX_ARGS):
-            return cast(list[str], found)
+                and max([line.count("|") for line in bare]) <= MAX_ARGS):
+            return bare
     return [check_line(line) for line in found]
 
 
@@ -169,6 +172,15 @@ def _field_text(field: object, number: int) -> str:
         return repr(float(field))
     raise TypeError(
         f"field {number} must be str, int or float, not {type(field).__name__}")
+
+
+def _without_newlines(lines: list[str]) -> list[str]:
+    # Of all lines or of none: where some have one, each is looked at by itself.
+    if lines[0][-1:] == "\n":
+        bare = [line[:-1] for line in lines]
+        if "".join(lines) == "\n".join(bare) + "\n":
+            return bare
+    return lines
 
 
 def _is_simple(line: str) -> bool:

@@ -53,7 +53,8 @@ class Wire:
     __slots__ = ("_transport", "_tls", "_protocol", "_profile", "_limits", "_state", "_wire",
                  "_echoes", "_max_frame", "_call_attendant", "_waiting", "_waiting_size", "_binaries",
                  "_tail", "_followers", "_pong", "_pings", "_ping_at", "_nudge", "_is_opening", "_first",
-                 "_hold_until", "_last_sent", "_sealed", "_dropped", "_abandoned", "_close", "_progress")
+                 "_hold_until", "_last_sent", "_sealed", "_dropped", "_abandoned", "_close",
+                 "_is_clear", "_progress")
 
     def __init__(self, transport: Transport, tls: Optional[TLSCodec], protocol: ServerProtocol,
                  profile: Profile, limits: Limits, state: threading.Lock,
@@ -78,6 +79,9 @@ class Wire:
         self._dropped = 0
         self._abandoned = False
         self._close: Optional[tuple[int, str]] = None
+        # Nothing but whole data frames is to be sent, and those may be: one look for send_at_once().
+        # Cleared by whatever changes one of the above; set again when all of it has been seen to.
+        self._is_clear = False
 
         # Held while bytes go to the kernel; guards what is below.
         self._wire = threading.Lock()
@@ -122,7 +126,7 @@ class Wire:
             self._wire.release()
         self.pump()
 
-    def send_at_once(self, frames: bytes, timeout: Optional[float]) -> bool:
+    def send_at_once(self, frames: bytes) -> bool:
         """Send whole data frames, if nothing waits and nobody sends. False: :meth:`send` is to do it.
 
         The hot path of a line: one system call, and a deadline only when the kernel is full.
@@ -136,18 +140,17 @@ class Wire:
         if not self._wire.acquire(False):
             return False
         try:
-            if (self._sealed or self._waiting or self._tail or self._followers
-                    or self._pong is not None or not self._protocol.can_send):
+            if not self._is_clear or self._tail or not self._protocol.can_send:
                 return False
             sent = self._transport.try_send(frames)
             self._progress += sent
             if sent < len(frames):
                 self._tail = memoryview(frames)[sent:]
-                self._finish_tail(Deadline(timeout))
+                self._finish_tail(Deadline(self._limits.send_timeout))
         finally:
             self._wire.release()
         # Whoever lets go of the wire looks again; but most often at a glance.
-        if self._pong is not None or self._close or self._waiting or self._ping_at != _NEVER:
+        if not self._is_clear:
             self.pump()
         return True
 
@@ -216,12 +219,14 @@ class Wire:
         """Answer a ping. Of several unanswered ones only the last is kept (RFC 6455, 5.5.3)."""
         with self._state:
             self._pong = payload
+            self._is_clear = False
         self.pump()
 
     def ping(self) -> None:
         """Send a ping as soon as the wire is free, with a body of its own number."""
         with self._state:
             self._ping_at = 0.0
+            self._is_clear = False
         self.pump()
         self._leave_rest()
 
@@ -229,11 +234,13 @@ class Wire:
         """From now on nothing can be queued. Before a Close frame: nothing may follow it."""
         with self._state:
             self._sealed = True
+            self._is_clear = False
 
     def close(self, code: int, reason: str, *, drop: bool) -> None:
         """Send the Close frame behind what waits, or instead of it when `drop` is set."""
         with self._state:
             self._sealed = True
+            self._is_clear = False
             if self._close is None:
                 self._close = (code, reason)
             if drop:
@@ -255,6 +262,7 @@ class Wire:
         self._abandoned = True
         with self._state:
             self._sealed = True
+            self._is_clear = False
 
     # For the attendant
 
@@ -364,6 +372,7 @@ class Wire:
             if self._close and self._close_is_due():
                 frames.append(self._protocol.close_frame(*self._close))
                 self._close = None
+            self._is_clear = not (frames or self._waiting or self._sealed or self._ping_at != _NEVER)
             return self._seal_bytes(b"".join(frames))
 
     # With the state lock held
@@ -438,6 +447,7 @@ class Wire:
         if self._waiting is _EMPTY:
             self._waiting = deque()
         self._waiting.append(item)
+        self._is_clear = False
         self._binaries += isinstance(item, bytes)
         self._waiting_size += size_of(item)
 
