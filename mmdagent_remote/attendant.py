@@ -40,10 +40,13 @@ class Attendant:
     Args:
         connections: a snapshot of the open connections; called in the attendant's thread.
         limits: for the pace of its rounds.
+        tell_number: is told in each scan how many there are.
     """
 
-    def __init__(self, connections: Callable[[], list[Connection]], limits: Limits) -> None:
+    def __init__(self, connections: Callable[[], list[Connection]], limits: Limits,
+                 tell_number: Callable[[int], None]) -> None:
         self._connections = connections
+        self._tell_number = tell_number
         times = [limits.ping_interval, limits.ping_timeout, limits.send_timeout,
                  limits.close_timeout or None]
         self._tick_every = max(0.02, min([_TICK, *(t / 4 for t in times if t is not None)]))
@@ -122,6 +125,7 @@ class Attendant:
     def _scan(self, connections: list[Connection]) -> float:
         """Look who is away; returns the seconds until the next scan."""
         self._forget_ended()
+        self._tell_number(len(connections))
         for connection in connections:
             if connection.is_away:
                 self._guard(self._read, connection)

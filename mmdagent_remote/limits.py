@@ -73,6 +73,12 @@ RECV_SIZE = 64 * 1024
 FIRST_RECV_SIZE = 2 * 1024
 #: Lines of one read that are cut together: locks and calls are taken once for all of them.
 READ_AHEAD = 64
+#: Connections from which on threads go through the turnstile (``turnstile.py``): below, it costs.
+TURNSTILE_FROM = 400
+#: Threads that run at once behind it: a second one uses the time that the first one's system calls take.
+TURNSTILE_PLACES = 2
+#: Seconds after which it no longer counts those in it; some forty messages need as long.
+TURNSTILE_PATIENCE = 0.002
 #: One step of the attendant, small so that one connection cannot hold it.
 TAKEOVER_SIZE = 16 * 1024
 #: Compressed bytes fed at a time: deflate grows at most 1032 times, so that one

@@ -20,6 +20,7 @@ from .registry import Registry
 from .session import Session
 from .settings import Settings
 from .transport import Deadline
+from .turnstile import Turnstile
 
 if TYPE_CHECKING:
     from .server import Server
@@ -49,7 +50,9 @@ class Run:
         self._settings = settings
         self._for_accept = for_accept
         self._listeners = listeners
-        self._attendant = Attendant(lambda: self.registry.connections, settings.limits)
+        self._turnstile = Turnstile()
+        self._attendant = Attendant(lambda: self.registry.connections, settings.limits,
+                                    self._turnstile.adapt)
         self._waker, self._wake_end = socket.socketpair()
         self._stopping = False
         self._is_short = False
@@ -107,7 +110,7 @@ class Run:
         self._is_short = False
         try:
             session = Session(sock, address, self._server, self._settings, self.registry,
-                              self._attendant.call, for_accept=self._for_accept)
+                              self._attendant.call, self._turnstile, for_accept=self._for_accept)
             if not self.registry.add(session):
                 sock.close()
                 return
@@ -153,6 +156,7 @@ class Run:
         grace = Deadline(_GRACE)
         busy = [thread.name for thread in threads if not _join(thread, grace)]
         self._attendant.stop(1.0)
+        self._turnstile.stop(1.0)
         self.stopped.set()
         return busy
 

@@ -31,6 +31,7 @@ from .protocol import Inbound, ServerProtocol
 from .registry import Registry
 from .settings import Settings
 from .transport import Deadline, DeadlinePassed, TLSCodec, Transport
+from .turnstile import Turnstile
 
 if TYPE_CHECKING:
     from .server import Server
@@ -118,11 +119,12 @@ class Session:
     Args:
         server: for ``handler.server`` only.
         call_attendant: given to the connection.
+        turnstile: given to the transport.
         for_accept: the server has no handler; ``accept()`` hands the connection out.
     """
 
     def __init__(self, sock: socket.socket, address: Any, server: Server, settings: Settings,
-                 registry: Registry, call_attendant: Callable[..., None], *,
+                 registry: Registry, call_attendant: Callable[..., None], turnstile: Turnstile, *,
                  for_accept: bool) -> None:
         self.name = new_name()
         self.connection: Optional[Connection] = None
@@ -137,7 +139,7 @@ class Session:
         self._attached: Optional[threading.Event] = threading.Event()
         self.log = ConnectionLogger(_log, {
             "connection": self.name, "remote_address": "%s:%d" % self._address})
-        self._transport = Transport(sock)
+        self._transport = Transport(sock, turnstile)
         self.thread = threading.Thread(target=self._run, name=self.name, daemon=True)
 
     # From other threads

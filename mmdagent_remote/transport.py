@@ -18,6 +18,7 @@ from concurrent.futures import Future, wait
 from typing import Any, Optional, Union
 
 from .limits import FIRST_RECV_SIZE, RECV_SIZE
+from .turnstile import Turnstile, Waiter
 
 # The branch for systems other than Linux, chosen here and nowhere else; the suite runs
 # once with it. On Linux a thread blocks in plain recv() and shutdown() wakes it, which saves
@@ -135,12 +136,17 @@ class Transport:
 
     One thread may read while another writes; the connection's locks see to that.
     Only the connection's own thread may call :meth:`close`.
+
+    Args:
+        turnstile: where threads wait when there are many; None: never.
     """
 
-    __slots__ = ("_socket", "_flags", "_woken", "_aborted", "_recv_size")
+    __slots__ = ("_socket", "_flags", "_woken", "_aborted", "_recv_size", "_turnstile", "_waiter")
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, turnstile: Optional[Turnstile] = None) -> None:
         self._socket = sock
+        self._turnstile = turnstile or Turnstile()
+        self._waiter: Optional[Waiter] = None
         self._woken = False
         self._aborted = False
         self._flags = 0
@@ -164,20 +170,36 @@ class Transport:
             DeadlinePassed: what it says.
             OSError: the connection is broken.
         """
-        if not SLICED_WAITS and deadline.is_never:
-            return self._sized(self._socket.recv(self._recv_size))
+        if SLICED_WAITS or not deadline.is_never:
+            data = self._recv_before(deadline)
+        else:
+            if self._turnstile.is_engaged:
+                self._wait_turn()
+            data = self._socket.recv(self._recv_size)
+        # A peer that sends much gets a large buffer next time, and keeps it while it does.
+        self._recv_size = RECV_SIZE if len(data) >= FIRST_RECV_SIZE else FIRST_RECV_SIZE
+        return data
+
+    def _recv_before(self, deadline: Deadline) -> bytes:
+        self._leave_turnstile()
         while True:
             data = self.try_recv(self._recv_size)
             if data is not None:
-                return self._sized(data)
+                return data
             if self._woken:
                 return b""
             self._wait(deadline, for_reading=True)
 
-    def _sized(self, data: bytes) -> bytes:
-        # A peer that sends much gets a large buffer next time, and keeps it while it does.
-        self._recv_size = RECV_SIZE if len(data) >= FIRST_RECV_SIZE else FIRST_RECV_SIZE
-        return data
+    def _wait_turn(self) -> None:
+        # Not the main thread, for Ctrl-C.
+        if threading.current_thread() is not threading.main_thread():
+            if self._waiter is None:
+                self._waiter = Waiter(self._socket.fileno())
+            self._turnstile.wait(self._waiter)
+
+    def _leave_turnstile(self) -> None:
+        if self._waiter is not None:
+            self._turnstile.leave(self._waiter)
 
     def try_recv(self, size: int) -> Optional[bytes]:
         """Bytes that are there, ``b""`` at the end, or None: nothing now. Does not wait."""
@@ -284,6 +306,7 @@ class Transport:
 
     def close(self) -> None:
         """Give the descriptor back. The connection's own thread only."""
+        self._leave_turnstile()
         self._socket.close()
 
     def _shutdown(self, how: int) -> None:

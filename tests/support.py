@@ -95,7 +95,8 @@ class TestCase(unittest.TestCase):
         now = open_files()
         if now is None or self._files_before is None:
             return set()
-        return {name for name in now - self._files_before if "socket:" in name or "pipe:" in name}
+        kinds = ("socket:", "pipe:", "anon_inode:")  # The last: epoll and eventfd.
+        return {name for name in now - self._files_before if any(kind in name for kind in kinds)}
 
     def serve(self, handler: Any = None, **options: Any) -> Server:
         """A started server on a free port, shut down when the test ends."""

@@ -22,6 +22,7 @@ LAYERS = [
     {"handshake"},
     {"protocol"},
     {"settings", "mdf"},
+    {"turnstile"},
     {"transport", "listener", "courier", "sources"},
     {"waits"},
     {"wire"},
