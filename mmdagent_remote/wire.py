@@ -18,7 +18,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Optional
 
 from .limits import SEND_SIZE, Limits
@@ -31,6 +31,8 @@ _NEVER = float("inf")
 
 #: Seconds between the last two pings that push a first frame out; some two seconds after it.
 _LAST_NUDGE = 1.0
+#: How often somebody who does not wait sends for others, before the attendant goes on.
+_MOST_TURNS = 16
 _NOTHING = memoryview(b"")
 #: In the place of a queue that was not needed yet: an empty deque takes 760 bytes. Nothing is put in.
 _EMPTY: deque[Outgoing] = deque()
@@ -51,10 +53,10 @@ class Wire:
     """
 
     __slots__ = ("_transport", "_tls", "_protocol", "_profile", "_limits", "_state", "_wire",
-                 "_echoes", "_max_frame", "_call_attendant", "_waiting", "_waiting_size", "_binaries",
-                 "_tail", "_followers", "_pong", "_pings", "_ping_at", "_nudge", "_is_opening", "_first",
-                 "_hold_until", "_last_sent", "_sealed", "_dropped", "_abandoned", "_close",
-                 "_is_clear", "_progress")
+                 "_echoes", "_max_frame", "_call_attendant", "_waiting", "_waiting_size", "_taken",
+                 "_binaries", "_tail", "_followers", "_pong", "_pings", "_ping_at", "_nudge",
+                 "_is_opening", "_first", "_hold_until", "_last_sent", "_sealed", "_dropped",
+                 "_abandoned", "_close", "_is_clear", "_progress")
 
     def __init__(self, transport: Transport, tls: Optional[TLSCodec], protocol: ServerProtocol,
                  profile: Profile, limits: Limits, state: threading.Lock,
@@ -70,6 +72,8 @@ class Wire:
         self._echoes = echoes
         self._waiting = _EMPTY
         self._waiting_size = 0
+        # Items that have left the queue.
+        self._taken = 0
         self._binaries = 0
         self._pong: Optional[bytes] = None
         self._pings = 0
@@ -106,7 +110,7 @@ class Wire:
 
     # For user threads
 
-    def send(self, items: Iterable[Outgoing], deadline: Deadline) -> None:
+    def send(self, items: Sequence[Outgoing], deadline: Deadline) -> None:
         """Queue or send; returns when every item is in the kernel or in the queue.
 
         Raises:
@@ -117,11 +121,18 @@ class Wire:
         if self._profile.gap:
             self._send_paced(deque(items), deadline)
             return
-        self._acquire(deadline)
+        if not self._wire.acquire(False):
+            # Flat combining: whoever sends just now sends this, too, and nobody waits for him.
+            if sum(map(size_of, items)) <= SEND_SIZE and self._queue(items):
+                self.pump()
+                return
+            self._acquire(deadline)
         try:
             with self._state:
                 self._put_all(items)
-            self._finish_tail(deadline)
+                last = self._taken + len(self._waiting)
+            # Not until nothing waits: other threads may go on for ever.
+            self._finish_tail(deadline, last)
         finally:
             self._wire.release()
         self.pump()
@@ -146,7 +157,7 @@ class Wire:
             self._progress += sent
             if sent < len(frames):
                 self._tail = memoryview(frames)[sent:]
-                self._finish_tail(Deadline(self._limits.send_timeout))
+                self._finish_tail(Deadline(self._limits.send_timeout), self._taken)
         finally:
             self._wire.release()
         # Whoever lets go of the wire looks again; but most often at a glance.
@@ -154,19 +165,24 @@ class Wire:
             self.pump()
         return True
 
-    def _finish_tail(self, deadline: Deadline) -> None:
-        self._write(deadline)
+    def _finish_tail(self, deadline: Deadline, last: int) -> None:
+        self._write(deadline, last)
         if self._tail:
             raise BrokenPipeError("the connection was given up in the middle of a frame")
 
     def post(self, items: list[Outgoing]) -> bool:
         """Queue without waiting for anybody; False when the queue is full or sealed."""
+        if not self._queue(items):
+            return False
+        self.pump()
+        self._leave_rest()
+        return True
+
+    def _queue(self, items: Sequence[Outgoing]) -> bool:
         with self._state:
             if self._sealed or not self._has_room(sum(map(size_of, items))):
                 return False
             self._put_all(items)
-        self.pump()
-        self._leave_rest()
         return True
 
     def _send_paced(self, items: deque[Outgoing], deadline: Deadline) -> None:
@@ -208,7 +224,8 @@ class Wire:
         while self._has_work() and self._wire.acquire(blocking=False):
             try:
                 if not self._write(None):
-                    # The kernel is full: somebody must come back, and most callers will not.
+                    # The kernel is full, or others keep us at it: somebody must come back, and most
+                    # callers will not.
                     self._call_attendant()
                     return False
             finally:
@@ -327,10 +344,23 @@ class Wire:
 
     # With the wire held
 
-    def _write(self, deadline: Optional[Deadline]) -> bool:
-        """Move bytes to the kernel until nothing is due, waiting only with a deadline."""
+    def _write(self, deadline: Optional[Deadline], last: Optional[int] = None) -> bool:
+        """Move bytes to the kernel until nothing is due, waiting only with a deadline.
+
+        Args:
+            last: the number of an item, as `_taken` counts, behind which it is enough.
+
+        Returns False, without a deadline only, when the kernel takes no more, or other threads fill
+        the queue as fast as this one empties it.
+        """
+        turns = 0
         while True:
             if not self._tail:
+                if last is not None and self._taken >= last:
+                    return True
+                turns += 1
+                if deadline is None and turns > _MOST_TURNS:
+                    return False
                 # A line that has begun is sent to its end, as long as the kernel takes it.
                 if self._abandoned and not self._followers:
                     return True
@@ -417,6 +447,7 @@ class Wire:
         return frames
 
     def _take(self) -> tuple[bytes, bool, list[bytes]]:
+        number = len(self._waiting)
         if self._echoes is None:
             payload, text, rest = next_payload(self._waiting, self._max_frame)
         else:
@@ -427,6 +458,7 @@ class Wire:
             for item in taken:
                 if not isinstance(item, bytes) and item.echo is not None:
                     self._echoes.sent(item.echo)
+        self._taken += number - len(self._waiting)
         self._waiting_size -= len(payload) + sum(map(len, rest))
         self._binaries -= not text
         return payload, text, rest
@@ -457,6 +489,7 @@ class Wire:
     def _drop(self) -> None:
         # Not the rest of a line whose beginning is out: it would spoil the first line after a reconnect.
         self._dropped += len(self._waiting)
+        self._taken += len(self._waiting)
         self._waiting.clear()
         self._binaries = 0
         self._waiting_size = 0

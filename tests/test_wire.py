@@ -7,8 +7,12 @@ import threading
 import time
 from contextlib import suppress
 from dataclasses import replace
+from typing import Union
+from unittest import mock
 
-from mmdagent_remote import MMDAGENT_EX, ConnectionClosed, Handler, InvalidMessage, Message
+from mmdagent_remote import (MMDAGENT_EX, STRICT, ConnectionClosed, Handler, InvalidMessage, Message)
+from mmdagent_remote.lines import prepare_line
+from mmdagent_remote.transport import Transport
 
 from .client import BINARY, CLOSE, PING, PONG, TEXT, Client, Frame, frame
 from .support import DATA, DEADLINE, Recorder, TestCase, wait_until
@@ -328,3 +332,38 @@ class StrictTests(TestCase):
             client.text("A")
             wait_until(lambda: handler.messages_seen)
             self.assertFalse(handler.messages_seen[0].is_echo)
+
+    def test_nobody_waits_for_another_send(self) -> None:
+        """A line is queued while another thread's send waits for the peer, behind what that sends."""
+        server = self.serve(Recorder)
+        with Client(server) as client:
+            handler = server.wait_connected(DEADLINE)
+            sender = self.in_thread(handler.send_binary, bytes(1 << 24))
+            wait_until(lambda: handler._connected().wire.is_stuck)
+            for line in ("A", "B"):
+                handler.send(line)
+            self.assertTrue(sender.is_alive())
+            self.assertEqual(client.frame().opcode, BINARY)
+            self.assertEqual(client.lines(2), ["A", "B"])
+
+    def test_others_that_never_stop(self) -> None:
+        """A send ends, though other threads queue another line while each of its bytes leaves."""
+        sends, plain_send, this_thread = 0, Transport.try_send, threading.get_ident()
+
+        def try_send(transport: Transport, data: Union[bytes, memoryview]) -> int:
+            nonlocal sends
+            if threading.get_ident() == this_thread and sends < 1000:
+                sends += 1
+                self.assertTrue(wire._queue([prepare_line("B", STRICT)]))
+            return plain_send(transport, data)
+
+        server = self.serve(Recorder)
+        with Client(server) as client:
+            handler = server.wait_connected(DEADLINE)
+            wire = handler._connected().wire
+            with mock.patch.object(Transport, "try_send", try_send):
+                wire._queue([prepare_line("B", STRICT)])
+                handler.send("A")
+            self.assertLess(sends, 100)
+            lines = client.lines(sends + 2)
+            self.assertEqual((lines.count("A"), lines.count("B")), (1, sends + 1))
