@@ -366,24 +366,24 @@ class Inbound:
         is_plain = self.echoes is None and self.observe is None
         items: list[Item] = []
         for number, text in enumerate(messages):
-            if isinstance(text, bytes) and self._cut_binary:
+            if cut_text and type(text) is str:
+                # Nearly every message is one line, with its end or without.
+                line = text[:-1] if text[-1:] == "\n" else text
+                if not line or len(line) > sure_size or "\n" in line or "\r" in line:
+                    self._messages = messages[number:]
+                    break
+                if is_plain:
+                    # Half the time of Message(line), which is a tenth of all that a short message takes.
+                    message = new(Message, line)
+                    message.is_echo = False
+                    items.append(message)
+                elif (found := self._message(line)) is not None:
+                    items.append(found)
+            elif type(text) is bytes and self._cut_binary:
                 self._messages = messages[number:]
                 break
-            if isinstance(text, bytes) or not cut_text:
+            else:
                 items.append(text)
-                continue
-            # Nearly every message is one line, with its end or without.
-            line = text[:-1] if text[-1:] == "\n" else text
-            if not line or len(line) > sure_size or "\n" in line or "\r" in line:
-                self._messages = messages[number:]
-                break
-            if is_plain:
-                # Half the time of Message(line), which is a tenth of all that a short message takes.
-                message = new(Message, line)
-                message.is_echo = False
-                items.append(message)
-            elif (found := self._message(line)) is not None:
-                items.append(found)
         return items
 
     def _next_lines(self, most: int) -> list[Item]:
