@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable
-from typing import Union, cast
+from typing import Any, Union
 
 from .errors import InvalidMessage
 
@@ -126,10 +126,10 @@ def check_line(line: object) -> str:
 
 def check_lines(lines: Iterable[object]) -> list[str]:
     """Return whole lines as :func:`check_line` does, each of them checked before it returns."""
-    found = list(lines)
+    found: list[Any] = list(lines)
     if set(map(type, found)) == {str}:
         # Together first: a look at each line by itself takes three times as long.
-        bare = _without_newlines(cast(list[str], found))
+        bare = _without_newlines(found)
         text = "\n".join(bare)
         if (text.isascii() and "\r" not in text and "\0" not in text and "||" not in text
                 and text[:1] not in "|\n" and text[-1:] != "\n" and "\n|" not in text
@@ -139,8 +139,16 @@ def check_lines(lines: Iterable[object]) -> list[str]:
     return [check_line(line) for line in found]
 
 
-def join_fields(fields: tuple[object, ...]) -> str:
+def join_fields(fields: tuple[Any, ...]) -> str:
     """Join fields to a checked line, without newline."""
+    for field in fields:
+        if type(field) is not str:
+            break
+    else:
+        # Nearly always, and at half the time: a bar inside a field is one too many in the line.
+        line = "|".join(fields)
+        if line.count("|") == len(fields) - 1 and _is_simple(line):
+            return line
     texts = [_field_text(field, number) for number, field in enumerate(fields)]
     for number, text in enumerate(texts):
         if "|" in text:
