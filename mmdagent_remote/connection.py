@@ -148,7 +148,7 @@ class Connection:
         self.wire = Wire(transport, tls, inbound.protocol, profile, limits, self._state,
                          inbound.echoes, profile.max_frame_remote if is_remote else profile.max_frame,
                          response, self._call_soon)
-        self._sends_plainly = profile.sends_as_is and tls is None and inbound.protocol.has_lane
+        self._sends_plainly = profile.sends_as_is and inbound.protocol.has_lane
         # The connection's thread; None where the reading thread is the user's (after accept()).
         self.owner: Optional[int] = None
         self._user_reads = threading.Lock()

@@ -31,7 +31,8 @@ SLICE = 0.1
 _LINUX_TCP_CLOSE_WAIT = 8
 _LINUX_TCP_CLOSE = 7
 
-
+#: A TLS record holds no more (RFC 8446, 5.1), and a read is of one.
+_RECORD_SIZE = 16 * 1024
 #: Seconds after which a blocked send looks by itself whether there is room.
 _SEND_SLICE = 0.2
 
@@ -381,7 +382,7 @@ class TLSCodec:
         plain: list[bytes] = []
         while True:
             try:
-                piece = self._tls.read(RECV_SIZE)
+                piece = self._tls.read(_RECORD_SIZE)
             except ssl.SSLWantReadError:
                 return b"".join(plain), False
             except ssl.SSLZeroReturnError:
@@ -389,6 +390,9 @@ class TLSCodec:
             if not piece:
                 return b"".join(plain), True
             plain.append(piece)
+            # Without asking for what would be refused, which takes a third of it all.
+            if not self._incoming.pending and not self._tls.pending():
+                return b"".join(plain), False
 
     def encrypt(self, data: bytes) -> bytes:
         """Records for these bytes, with whatever was pending before them."""

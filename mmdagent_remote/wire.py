@@ -141,9 +141,9 @@ class Wire:
         """Send whole data frames, if nothing waits and nobody sends. False: :meth:`send` is to do it.
 
         The hot path of a line: one system call, and a deadline only when the kernel is full.
-        Without the state lock, since nothing it guards is changed: what is queued at the same
-        moment comes behind, and a Close needs the wire. Only where :attr:`Profile.sends_as_is` holds,
-        without TLS, and where frames need not go through wsproto.
+        Without the state lock, but for TLS, since nothing else it guards is changed: what is queued at
+        the same moment comes behind, and a Close needs the wire. Only where
+        :attr:`Profile.sends_as_is` holds, and where frames need not go through wsproto.
 
         Raises:
             DeadlinePassed, OSError: as :meth:`send` does.
@@ -153,6 +153,9 @@ class Wire:
         try:
             if not self._is_clear or self._tail or not self._protocol.can_send:
                 return False
+            if self._tls is not None:
+                with self._state:
+                    frames = self._tls.encrypt(frames)
             sent = self._transport.try_send(frames)
             self._progress += sent
             if sent < len(frames):

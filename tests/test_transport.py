@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 import time
 import unittest
+from contextlib import suppress
 from unittest import mock
 
 from mmdagent_remote import transport
-from mmdagent_remote.transport import Deadline, Latch, Transport, acquire_lock, wait_event
+from mmdagent_remote.transport import (Deadline, Latch, TLSCodec, Transport, acquire_lock,
+                                       wait_event)
 
-from .support import DEADLINE, TestCase, wait_until
+from .support import DEADLINE, TestCase, client_context, server_context, wait_until
 
 
 def pair() -> tuple[Transport, socket.socket]:
@@ -192,3 +195,58 @@ class WaitTests(TestCase):
                 self.assertFalse(acquire_lock(lock, Deadline(0.02)))
                 self.in_thread(lambda lock=lock: (time.sleep(0.15), lock.release()))
                 self.assertTrue(acquire_lock(lock, Deadline(None)))
+
+
+class TLSCodecTests(unittest.TestCase):
+    """TLS as bytes to bytes, with a client of the same kind."""
+
+    def setUp(self) -> None:
+        self.codec = TLSCodec(server_context())
+        self.to_client, self.from_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.client = client_context().wrap_bio(
+            self.to_client, self.from_client, server_hostname="localhost")
+        done = False
+        while not done:
+            with suppress(ssl.SSLWantReadError):
+                self.client.do_handshake()
+            done = self.codec.handshake(self.from_client.read())
+            self.to_client.write(self.codec.pending())
+
+    def test_both_ways(self) -> None:
+        """What one side encrypts the other decrypts."""
+        self.client.write(b"abc")
+        self.assertEqual(self.codec.decrypt(self.from_client.read()), (b"abc", False))
+        self.to_client.write(self.codec.encrypt(b"def"))
+        self.assertEqual(self.client.read(10), b"def")
+
+    def test_records_cut_anywhere(self) -> None:
+        """Many records, the longest too, give all their bytes at once, wherever they are cut."""
+        pieces = [b"a", b"b" * 16384, b"", b"c" * 40000, b"d"]
+        for size in (1000, 16384, 1 << 20):
+            for piece in pieces:
+                self.client.write(piece)
+            data, found = self.from_client.read(), b""
+            for start in range(0, len(data), size):
+                plain, is_over = self.codec.decrypt(data[start:start + size])
+                self.assertFalse(is_over)
+                found += plain
+            self.assertEqual(found, b"".join(pieces))
+
+    def test_half_a_record(self) -> None:
+        """A record that is not complete gives nothing yet."""
+        self.client.write(b"abc")
+        data = self.from_client.read()
+        self.assertEqual(self.codec.decrypt(data[:-1]), (b"", False))
+        self.assertEqual(self.codec.decrypt(data[-1:]), (b"abc", False))
+
+    def test_end(self) -> None:
+        """The peer's end of TLS is told with what came before it."""
+        self.client.write(b"abc")
+        with suppress(ssl.SSLWantReadError):
+            self.client.unwrap()
+        self.assertEqual(self.codec.decrypt(self.from_client.read()), (b"abc", True))
+
+    def test_garbage(self) -> None:
+        """Bytes that are no record are an error."""
+        with self.assertRaises(ssl.SSLError):
+            self.codec.decrypt(b"\x17\x03\x03\x00\x20" + bytes(32))
