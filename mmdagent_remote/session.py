@@ -19,8 +19,8 @@ import ssl
 import threading
 import time
 from collections.abc import Callable
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Optional
-
 
 from .connection import Connection, ConnectionLogger, new_name
 from .errors import ConnectionClosed, HandshakeRejected
@@ -317,6 +317,7 @@ def _call(handler: Handler, hook: Callable[..., None], *args: object) -> None:
         handler._report(error)
 
 
+@lru_cache(maxsize=256)
 def _is_loopback(address: str) -> bool:
     try:
         return ipaddress.ip_address(address.partition("%")[0]).is_loopback
