@@ -339,7 +339,8 @@ class StrictTests(TestCase):
         with Client(server) as client:
             handler = server.wait_connected(DEADLINE)
             sender = self.in_thread(handler.send_binary, bytes(1 << 24))
-            wait_until(lambda: handler._connected().wire.is_stuck)
+            wire = handler._connected().wire
+            wait_until(lambda: wire.is_stuck and wire.progress > 10_000)
             for line in ("A", "B"):
                 handler.send(line)
             self.assertTrue(sender.is_alive())
