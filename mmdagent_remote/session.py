@@ -22,11 +22,12 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Optional
 
-from .connection import Connection, ConnectionLogger, new_name
+from .connection import Connection
 from .errors import ConnectionClosed, HandshakeRejected
 from .handler import Handler, is_default
 from .handshake import BadRequest, Request, parse_request, split_head
 from .limits import MAX_DRAIN, SHORTEST_HANDLE
+from .naming import ConnectionLogger, new_name
 from .protocol import Inbound, ServerProtocol
 from .registry import Registry
 from .settings import Settings

@@ -218,6 +218,16 @@ class Wire:
 
     # For whoever happens to be there: these never wait
 
+    def attempt(self, write: Callable[[], object]) -> None:
+        """Do one of these where nobody is to be told that the connection is broken."""
+        try:
+            write()
+        except OSError:
+            # The kernel knows that the peer is gone. What was received before is still read,
+            # so the reader, not the writer, tells the end. Not logged: log handlers are user
+            # code, and this may be the attendant.
+            self.abandon()
+
     def pump(self) -> bool:
         """Send what can be sent now. False when the kernel takes no more.
 

@@ -90,8 +90,8 @@ class AwayTests(TestCase):
         count = 2000
         self.in_thread(lambda: [client.text(f"{i} " + "x" * 5000) for i in range(count)])
         connection = handler._connected()
-        wait_until(lambda: len(connection._queue) >= 10)
-        self.assertLessEqual(len(connection._queue), 10)
+        wait_until(lambda: len(connection._queue.waiting) >= 10)
+        self.assertLessEqual(len(connection._queue.waiting), 10)
         handler.release.set()
         wait_until(lambda: len(handler.messages_seen) == count + 1)
         self.assertEqual([line.split()[0] for line in handler.messages_seen[1:]],
@@ -110,7 +110,7 @@ class AwayTests(TestCase):
         client, handler = self.start_away(max_queue=4, ping_interval=0.2, ping_timeout=0.2)
         client.text("".join(f"{i}\n" for i in range(50)))
         connection = handler._connected()
-        wait_until(lambda: connection._paused)
+        wait_until(lambda: connection._queue.is_paused)
         handler.release.set()
         wait_until(lambda: len(handler.messages_seen) == 51)
         self.assertTrue(handler.done.wait(DEADLINE))

@@ -206,7 +206,7 @@ class BlockingTests(TestCase):
                         client.text(f"{number}\n")
                     if end == self.say_rst:
                         # A reset may destroy what the kernel still holds.
-                        wait_until(lambda: len(handler._connected()._queue) >= 20)
+                        wait_until(lambda: len(handler._connected()._queue.waiting) >= 20)
                     code = end(client)
                     self.in_time(lambda: handler.closed)
                     self.assertFalse(handler.done.is_set())
@@ -315,13 +315,13 @@ class BlockingTests(TestCase):
         line, count = "x" * 60000, 100
         self.in_thread(lambda: [client.text(f"{number} {line}\n") for number in range(count)])
         connection = handler._connected()
-        wait_until(lambda: connection._paused)
+        wait_until(lambda: connection._queue.is_paused)
         # Nobody reads on: the sum stays what it is, however much more the peer has to say.
-        held = connection._queue_bytes
+        held = connection._queue.size
         self.assertGreaterEqual(held, MAX_QUEUE_BYTES)
         self.assertLessEqual(held, MAX_QUEUE_BYTES + len(line) + 10)
         self.assertFalse(handler.wait_closed(0.3))
-        self.assertEqual(connection._queue_bytes, held)
+        self.assertEqual(connection._queue.size, held)
         handler.release.set()
         wait_until(lambda: len(handler.messages_seen) == count + 1)
         self.assertEqual([seen.split()[0] for seen in handler.messages_seen[1:]],

@@ -143,7 +143,7 @@ class States:
         client = self.connect("/away")
         handler = self.handler(client)
         client.text("line\n" * 100)
-        wait_until(lambda: handler._connected()._paused)
+        wait_until(lambda: handler._connected()._queue.is_paused)
 
 
 EVERY_STATE: tuple[Callable[[States], None], ...] = (

@@ -166,7 +166,7 @@ class ReadAheadTest(TestCase):
         """What came while the handler was busy comes behind what was ready."""
         agent, client = self.held("a", "b")
         client.send(burst("c", "d"))
-        wait_until(lambda: len(agent._connected()._queue) == 2, "the attendant has read")
+        wait_until(lambda: len(agent._connected()._queue.waiting) == 2, "the attendant has read")
         client.send(burst("e", "f"))
         agent.go_on.set()
         wait_until(lambda: len(agent.seen) == 6)

@@ -21,11 +21,13 @@ LAYERS = [
      "playback", "convert"},
     {"handshake"},
     {"protocol"},
-    {"settings", "mdf"},
-    {"turnstile"},
+    {"settings", "mdf", "linequeue"},
+    {"turnstile", "naming"},
     {"transport", "listener", "courier", "sources"},
     {"waits"},
-    {"wire"},
+    {"wire", "delivery"},
+    {"ending"},
+    {"reading", "parting"},
     {"connection"},
     {"handler", "speaker", "player"},
     {"registry", "attendant"},
@@ -51,8 +53,8 @@ LAYERS = [
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 
 PURE = {"errors", "message", "limits", "profile", "lines", "fastlane", "handshake", "protocol",
-        "settings", "mdf", "deflate", "keepalive", "pattern", "vocabulary", "sentences", "speech",
-        "audio", "playback", "testing/receiver", "testing/frames",
+        "settings", "mdf", "linequeue", "deflate", "keepalive", "pattern", "vocabulary", "sentences",
+        "speech", "audio", "playback", "testing/receiver", "testing/frames",
         "testing/documented", "testing/application",
         "cli/text", "cli/families", "cli/filters", "cli/recording", "cli/script", "cli/mdf",
         "cli/findings"}
