@@ -24,6 +24,18 @@ from .protocol import Item, PeerFault
 _EMPTY: deque[Item] = deque()
 
 
+class _Same:
+    """Equal to one object, and to no other that equals it."""
+
+    __slots__ = ("_one",)
+
+    def __init__(self, one: object) -> None:
+        self._one = one
+
+    def __eq__(self, other: object) -> bool:
+        return other is self._one
+
+
 class LineQueue:
     """The lines that wait for the handler.
 
@@ -128,10 +140,16 @@ class LineQueue:
                     if lines is self.waiting:
                         self._count(message, -1)
                     return True
-        # Not searched in its place: the reader may take from it meanwhile, without the lock.
-        taken = list(self._take_ready())
-        self.ready.extend(item for item in reversed(taken) if item is not message)
-        return any(item is message for item in taken)
+        # In its place: a reader that found nothing there for a moment would block, and the others wait.
+        same = _Same(message)
+        while True:
+            try:
+                self.ready.remove(same)  # type: ignore[arg-type]
+                return True
+            except ValueError:
+                return False
+            except IndexError:
+                pass  # The reader has taken one during the search, without the lock.
 
     def _take_ready(self) -> Iterator[Item]:
         # The newest first: the reader may take the oldest meanwhile, and still has them in order.
