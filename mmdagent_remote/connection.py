@@ -64,11 +64,10 @@ class Connection:
             read at once if nobody does.
     """
 
-    __slots__ = ("name", "log", "request", "profile", "limits", "_transport", "_tls", "_state",
-                 "_protocol", "_queue", "_ending", "_reading", "ready", "read",
-                 "_keepalive", "_seen_progress", "linger", "wire", "_sends_plainly", "owner",
-                 "_user_reads", "spawned", "waits", "courier", "callbacks", "_call_attendant",
-                 "opened_at")
+    __slots__ = ("name", "log", "request", "profile", "limits", "_transport", "_tls", "_protocol",
+                 "_state", "_queue", "_ending", "_reading", "ready", "read", "_keepalive",
+                 "_seen_progress", "linger", "wire", "_sends_plainly", "owner", "_user_reads",
+                 "spawned", "waits", "courier", "callbacks", "_call_attendant", "opened_at")
 
     def __init__(self, name: str, transport: Transport, tls: Optional[TLSCodec], request: Request,
                  inbound: Inbound, limits: Limits, log: ConnectionLogger, *, is_remote: bool,
