@@ -127,8 +127,10 @@ class LineQueue:
         """All that is in it, in order. What was pushed is cut."""
         if self.uncut:
             self.pushed = self.pushed or deque()
-            while self.uncut:
-                self.pushed.extend(self.uncut.pop(0))
+            # Behind that: a reader that found neither for a moment would go on to what comes later.
+            for lines in self.uncut:
+                self.pushed.extend(lines)
+            self.uncut.clear()
         return (*(self.pushed or ()), *self.ready.copy(), *self.waiting)
 
     def take_out(self, message: Message) -> bool:

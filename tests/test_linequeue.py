@@ -82,6 +82,18 @@ class OrderTest(unittest.TestCase):
         self.assertEqual(queue.received(), ("x", fault))
         self.assertEqual(all_of(queue), ["x", fault])
 
+    def test_never_empty_while_it_is_cut(self) -> None:
+        """A reader that looks while what was pushed is cut for a wait finds it there."""
+        queue, seen = filled(waiting="a"), []
+
+        def cutting() -> Iterator[Message]:
+            seen.append(bool(queue.pushed or queue.uncut))
+            yield Message("x")
+
+        queue.push(cutting())
+        self.assertEqual(queue.received(), ("x", "a"))
+        self.assertEqual(seen, [True])
+
     def test_queues_share_nothing(self) -> None:
         """A line in one queue is in no other."""
         first, second = LineQueue(10), LineQueue(10)
