@@ -79,6 +79,8 @@ TURNSTILE_FROM = 400
 TURNSTILE_PLACES = 2
 #: Seconds after which it no longer counts those in it; some forty messages need as long.
 TURNSTILE_PATIENCE = 0.002
+#: Part of one processor: while the process uses less, its threads sleep, and more are let in.
+TURNSTILE_IDLE = 0.5
 #: One step of the attendant, small so that one connection cannot hold it.
 TAKEOVER_SIZE = 16 * 1024
 #: Compressed bytes fed at a time: deflate grows at most 1032 times, so that one

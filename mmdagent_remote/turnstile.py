@@ -6,8 +6,9 @@ connections a thread with nothing to read does not block in ``recv()``, where ma
 would come back together: it waits on a lock of its own, its *gate*. One thread asks the kernel who
 has something to read and lets two of them in; whoever has worked off its bytes lets in the next.
 
-A hook may take a minute. So when nobody came out for a moment, those inside are not counted any
-more, and twice as many are let in: a thousand handlers that sleep have all begun after some 20 ms.
+A hook may take a minute. So when nobody came out for a moment, or the process has hardly worked in
+it, those inside are not counted any more, and twice as many are let in: a thousand handlers that
+sleep have all begun after some 20 ms.
 
 :class:`Places` counts, and is pure; :class:`Turnstile` has the thread. Where there is no epoll
 (elsewhere than on Linux) threads wait as they do below that number, each in its own call.
@@ -18,11 +19,12 @@ from __future__ import annotations
 import os
 import select
 import threading
+import time
 from collections import deque
 from collections.abc import Iterator
 from typing import Optional
 
-from .limits import TURNSTILE_FROM, TURNSTILE_PATIENCE, TURNSTILE_PLACES
+from .limits import TURNSTILE_FROM, TURNSTILE_IDLE, TURNSTILE_PATIENCE, TURNSTILE_PLACES
 
 _OUTSIDE = -1
 
@@ -74,9 +76,9 @@ class Places:
         """It has come out; harmless for one that was not in."""
         if waiter.turn == self._turn:
             self._inside -= 1
-        if waiter.turn != _OUTSIDE:
+            # Only these: who was forgotten, and comes out, says nothing of who is in.
             self._has_moved = True
-            waiter.turn = _OUTSIDE
+        waiter.turn = _OUTSIDE
 
     def let_in(self) -> Optional[Waiter]:
         """Take the next one, if there is a place for it."""
@@ -89,9 +91,13 @@ class Places:
             self._allowed = self._few
         return waiter
 
-    def lose_patience(self) -> None:
-        """After a while: if nobody came out, forget who is in, and let in twice as many."""
-        if not self._has_moved:
+    def lose_patience(self, *, is_idle: bool = False) -> None:
+        """After a while: if nobody came out, forget who is in, and let in twice as many.
+
+        Args:
+            is_idle: they come out, but mostly they sleep.
+        """
+        if is_idle or not self._has_moved:
             self._turn += 1
             self._inside = 0
             if self._ready:
@@ -124,6 +130,8 @@ class Turnstile:
         self._poller: Optional[select.epoll] = None
         self._waker = -1
         self._thread: Optional[threading.Thread] = None
+        # When it last looked, and the time that all threads had worked until then.
+        self._clocks = (0.0, 0.0)
 
     def adapt(self, connections: int) -> None:
         """Engage or not, for so many connections. The attendant's thread."""
@@ -239,12 +247,20 @@ class Turnstile:
     def _rest(self) -> None:
         if self._pause.acquire(timeout=TURNSTILE_PATIENCE):
             return
+        is_idle = self._is_idle()
         with self._lock:
             was_told = not self._is_pausing
             self._is_pausing = False
-            self._places.lose_patience()
+            self._places.lose_patience(is_idle=is_idle)
         if was_told:
             self._pause.acquire()  # Whoever left is just about to release it.
+
+    def _is_idle(self) -> bool:
+        # Since the last look. Hooks that sleep for a millisecond come out all the time, and two of
+        # them use nothing of what a thousand could share.
+        before, self._clocks = self._clocks, (time.monotonic(), time.process_time())
+        passed, used = (now - then for now, then in zip(self._clocks, before))
+        return used < TURNSTILE_IDLE * passed
 
     def _release_all(self) -> None:
         with self._lock:

@@ -6,6 +6,7 @@ import os
 import select
 import socket
 import threading
+import time
 import unittest
 from unittest import mock
 
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmdagent_remote import Handler, Message, turnstile
-from mmdagent_remote.limits import TURNSTILE_PLACES
+from mmdagent_remote.limits import TURNSTILE_PATIENCE, TURNSTILE_PLACES
 from mmdagent_remote.turnstile import Places, Turnstile, Waiter
 
 from .client import CLOSE, Client, frame
@@ -94,6 +95,27 @@ class PlacesTests(unittest.TestCase):
         self.assertEqual(let_in(places), [])
         places.leave(b)
         self.assertEqual(let_in(places), [d])
+
+    def test_late_leavers_prove_nothing(self) -> None:
+        """Who comes out when it no longer counts does not keep the places of those that do not come out."""
+        places = Places(1)
+        a, b, c, d, e = arrived(places, 5)
+        let_in(places)
+        places.lose_patience()
+        self.assertEqual(let_in(places), [b, c])
+        places.leave(a)
+        places.lose_patience()
+        self.assertEqual(let_in(places), [d, e])
+
+    def test_patience_with_sleepers(self) -> None:
+        """When nothing is worked in there, those who come out do not keep the places of the others."""
+        places = Places(2)
+        a, b, c, d, e, f = arrived(places, 6)
+        self.assertEqual(let_in(places), [a, b])
+        places.leave(a)
+        self.assertEqual(let_in(places), [c])
+        places.lose_patience(is_idle=True)
+        self.assertEqual(let_in(places), [d, e, f])
 
     def test_back_to_few(self) -> None:
         """Once nobody waits any more it is as few as before."""
@@ -266,6 +288,31 @@ class TurnstileTests(TestCase):
         for thread in threads:
             self._join(thread)
         self.assertFalse(barrier.broken)
+
+    def test_short_sleeps(self) -> None:
+        """Threads that come out in time, but only sleep in there, do not keep others out, either."""
+        self.turnstile.adapt(4)
+        most, lock, inside = 0, threading.Lock(), 0
+
+        def run(waiter: Waiter) -> None:
+            nonlocal most, inside
+            while most <= 4 * TURNSTILE_PLACES and time.monotonic() < end:
+                self.turnstile.wait(waiter)
+                with lock:
+                    inside += 1
+                    most = max(most, inside)
+                time.sleep(TURNSTILE_PATIENCE / 2)
+                with lock:
+                    inside -= 1
+            self.turnstile.leave(waiter)
+
+        end = time.monotonic() + DEADLINE
+        pairs = [self.waiter() for _ in range(60)]
+        for _, other in pairs:
+            other.send(b"a")
+        for thread in [self.in_thread(run, waiter) for waiter, _ in pairs]:
+            self._join(thread)
+        self.assertGreater(most, 4 * TURNSTILE_PLACES)
 
     def test_stop(self) -> None:
         """At the end all who wait go on, and whoever comes later does not wait."""
