@@ -307,7 +307,8 @@ class Transport:
 
     def close(self) -> None:
         """Give the descriptor back. The connection's own thread only."""
-        self._leave_turnstile()
+        if self._waiter is not None:
+            self._turnstile.forget(self._waiter)
         self._socket.close()
 
     def _shutdown(self, how: int) -> None:

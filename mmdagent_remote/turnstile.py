@@ -35,6 +35,7 @@ class Waiter:
     __slots__ = ("fd", "gate", "is_registered", "turn")
 
     def __init__(self, fd: int) -> None:
+        #: Negative: closed.
         self.fd = fd
         #: Taken, but for the moment between being let in and going on.
         self.gate = threading.Lock()
@@ -119,6 +120,7 @@ class Turnstile:
     def __init__(self) -> None:
         #: Whether threads are to come here.
         self.is_engaged = False
+        self._is_over = False
         self._lock = threading.Lock()
         self._places = Places(TURNSTILE_PLACES)
         self._waiting: dict[int, Waiter] = {}
@@ -135,13 +137,16 @@ class Turnstile:
 
     def adapt(self, connections: int) -> None:
         """Engage or not, for so many connections. The attendant's thread."""
-        is_crowded = connections > TURNSTILE_FROM and hasattr(select, "epoll")
+        is_crowded = (connections > TURNSTILE_FROM and not self._is_over
+                      and hasattr(select, "epoll") and hasattr(os, "eventfd"))
         if is_crowded and self._thread is None:
             try:
                 self._start()
             except (OSError, RuntimeError):
                 is_crowded = False  # Out of descriptors or threads: without it, until the next scan.
         self.is_engaged = is_crowded
+        if self._is_over:
+            self.stop(1.0)  # It came meanwhile; it does not wait for the attendant for ever.
 
     def _start(self) -> None:
         poller, waker = select.epoll(), os.eventfd(0)
@@ -158,10 +163,12 @@ class Turnstile:
         self._thread = thread
 
     def stop(self, timeout: float) -> None:
-        """Let everybody in, end the thread and wait for it. Behind the attendant's end."""
+        """Let everybody in, end the thread and wait for it, for good."""
+        self._is_over = True
         self.is_engaged = False
-        self._poller = None
-        thread, self._thread = self._thread, None
+        with self._lock:
+            self._poller = None
+            thread, self._thread = self._thread, None
         if thread is not None:
             os.eventfd_write(self._waker, 1)
             thread.join(timeout)
@@ -172,12 +179,13 @@ class Turnstile:
     def wait(self, waiter: Waiter) -> None:
         """Wait until there is something to read and a place; or return early, at the end."""
         with self._lock:
-            poller = self._poller
+            fd = waiter.fd
+            poller = self._poller if fd >= 0 else None
             if poller is not None:
-                self._waiting[waiter.fd] = waiter
+                self._waiting[fd] = waiter
             follower = self._leave(waiter)
         try:
-            is_armed = poller is not None and self._arm(poller, waiter)
+            is_armed = poller is not None and self._arm(poller, waiter, fd)
         finally:
             # Only now: it is awake in a moment, and would have to wait for us.
             if follower is not None:
@@ -192,6 +200,28 @@ class Turnstile:
         if follower is not None:
             follower.release()
 
+    def forget(self, waiter: Waiter) -> None:
+        """Its descriptor is about to be closed, and the number can be another's then.
+
+        A thread that still waits (after ``accept()`` it is not the one that closes) goes on: the event
+        that was to wake it may never be told.
+        """
+        with self._lock:
+            follower = self._leave(waiter)
+            is_waiting = self._take(waiter, waiter.fd)
+            waiter.fd = -1
+        if follower is not None:
+            follower.release()
+        if is_waiting:
+            waiter.gate.release()
+
+    def _take(self, waiter: Waiter, fd: int) -> bool:
+        # With the lock. False: somebody else has taken it, and opens its gate.
+        if self._waiting.get(fd) is not waiter:
+            return False
+        del self._waiting[fd]
+        return True
+
     def _leave(self, waiter: Waiter) -> Optional[threading.Lock]:
         # With the lock. Returns what is to be released then: the next one's gate, or the pause.
         self._places.leave(waiter)
@@ -203,19 +233,19 @@ class Turnstile:
             return self._pause
         return None
 
-    def _arm(self, poller: select.epoll, waiter: Waiter) -> bool:
+    def _arm(self, poller: select.epoll, waiter: Waiter, fd: int) -> bool:
         # For one event: who is in reads without being looked at. Closing a descriptor unregisters it.
         mask = select.EPOLLIN | select.EPOLLONESHOT
         try:
             if waiter.is_registered:
-                poller.modify(waiter.fd, mask)
+                poller.modify(fd, mask)
             else:
-                poller.register(waiter.fd, mask)
+                poller.register(fd, mask)
                 waiter.is_registered = True
         except OSError:
             # The system watches as many as it may: this one waits in its own recv().
             with self._lock:
-                return self._waiting.pop(waiter.fd, None) is None
+                return not self._take(waiter, fd)
         return True
 
     # The thread

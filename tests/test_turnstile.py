@@ -1,4 +1,4 @@
-"""The turnstile: its places, its thread, and a server whose every thread goes through it."""
+"""The turnstile: its places, and its thread."""
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ import socket
 import threading
 import time
 import unittest
+from concurrent.futures import Future
 from unittest import mock
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmdagent_remote import Handler, Message, turnstile
+from mmdagent_remote import turnstile
 from mmdagent_remote.limits import TURNSTILE_PATIENCE, TURNSTILE_PLACES
+from mmdagent_remote.transport import Deadline, Transport
 from mmdagent_remote.turnstile import Places, Turnstile, Waiter
 
-from .client import CLOSE, Client, frame
-from .support import DEADLINE, Recorder, TestCase, wait_until
+from .support import DEADLINE, TestCase, wait_until
 
 HAS_EPOLL = hasattr(select, "epoll")
 
@@ -97,7 +98,7 @@ class PlacesTests(unittest.TestCase):
         self.assertEqual(let_in(places), [d])
 
     def test_late_leavers_prove_nothing(self) -> None:
-        """Who comes out when it no longer counts does not keep the places of those that do not come out."""
+        """Who comes out when it no longer counts does not keep the places of those that stay."""
         places = Places(1)
         a, b, c, d, e = arrived(places, 5)
         let_in(places)
@@ -199,11 +200,12 @@ class TurnstileTests(TestCase):
         self.assertEqual(len(self._new_threads()), 1)
 
     def test_no_epoll(self) -> None:
-        """Where there is no epoll it is never engaged."""
-        with mock.patch.object(turnstile, "select", object()):
-            self.turnstile.adapt(1000)
-        self.assertFalse(self.turnstile.is_engaged)
-        self.assertEqual(self._new_threads(), set())
+        """Where there is no epoll, or no eventfd, it is never engaged."""
+        for module in ("select", "os"):
+            with self.subTest(module), mock.patch.object(turnstile, module, object()):
+                self.turnstile.adapt(1000)
+            self.assertFalse(self.turnstile.is_engaged)
+            self.assertEqual(self._new_threads(), set())
 
     def test_out_of_descriptors(self) -> None:
         """Without a descriptor for it there is none, until there is one; nothing is left open."""
@@ -326,6 +328,26 @@ class TurnstileTests(TestCase):
         self.turnstile.wait(waiters[0])
         self.assertFalse(self.turnstile.is_engaged)
 
+    def test_not_behind_the_end(self) -> None:
+        """An attendant that outlives the end, on a busy machine, does not engage it again."""
+        self.turnstile.stop(DEADLINE)
+        self.turnstile.adapt(4)
+        self.assertFalse(self.turnstile.is_engaged)
+        self.assertEqual(self._new_threads(), set())
+
+    def test_the_end_while_it_begins(self) -> None:
+        """The same when the end comes while its thread is being made."""
+        start = threading.Thread.start
+
+        def late(thread: threading.Thread) -> None:
+            start(thread)
+            self.turnstile.stop(DEADLINE)
+
+        with mock.patch.object(threading.Thread, "start", late):
+            self.turnstile.adapt(4)
+        self.assertFalse(self.turnstile.is_engaged)
+        wait_until(lambda: not self._new_threads())
+
     def test_cannot_be_watched(self) -> None:
         """A descriptor that the system does not watch is one whose thread does not wait here."""
         self.turnstile.adapt(4)
@@ -333,85 +355,54 @@ class TurnstileTests(TestCase):
             self.turnstile.wait(Waiter(file.fileno()))
         self.assertEqual(self.turnstile._waiting, {})
 
+    def transport(self) -> tuple[Transport, socket.socket]:
+        """A socket whose reader comes here, and its other end."""
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            other = socket.create_connection(listener.getsockname())
+            ours, _ = listener.accept()
+        self.addCleanup(other.close)
+        self.addCleanup(ours.close)
+        return Transport(ours, self.turnstile), other
 
-class Echo(Recorder):
-    """Sends back what it gets."""
+    def reading(self, transport: Transport) -> Future[bytes]:
+        """A read of it, in a thread."""
+        found: Future[bytes] = Future()
 
-    def on_message(self, message: Message) -> None:
-        self.send(message)
+        def read() -> None:
+            try:
+                found.set_result(transport.recv(Deadline(None)))
+            except Exception as error:  # For the test to look at.
+                found.set_exception(error)
 
+        self.in_thread(read)
+        return found
 
-@unittest.skipUnless(HAS_EPOLL, "there is no epoll here, and so no turnstile")
-class ServerTests(TestCase):
-    """A server whose threads all go through it."""
+    def test_closed_while_a_thread_waits(self) -> None:
+        """A thread that waits for a socket which another closes goes on, with an OSError."""
+        self.turnstile.adapt(4)
+        transport, _ = self.transport()
+        found = self.reading(transport)
+        wait_until(lambda: self.turnstile._waiting)
+        transport.close()
+        self.assertIsInstance(found.exception(DEADLINE), OSError)
 
-    def setUp(self) -> None:
-        patch = mock.patch.object(turnstile, "TURNSTILE_FROM", -1)
-        patch.start()
-        self.addCleanup(patch.stop)
-
-    def clients(self, handler: type[Handler], number: int) -> list[Client]:
-        """So many, whose handlers wait at the turnstile; the server is ``self.server``."""
-        self.server = self.serve(handler)
-        gate = self.server._running()._turnstile
-        wait_until(lambda: gate.is_engaged)
-        clients = [self.enterContext(Client(self.server)) for _ in range(number)]
-        wait_until(lambda: len(gate._waiting) == number)
-        return clients
-
-    def test_all_are_answered(self) -> None:
-        """Each of many connections gets its answers, in order."""
-        clients = self.clients(Echo, 40)
-        for first in range(0, 30, 10):
-            for client in clients:
-                client.text("".join(f"{number}\n" for number in range(first, first + 10)))
-            for client in clients:
-                self.assertEqual(client.lines(10), [str(n) for n in range(first, first + 10)])
-
-    def test_hooks_that_wait_for_each_other(self) -> None:
-        """As many hooks run at once as there are connections."""
-        barrier = threading.Barrier(30, timeout=DEADLINE)
-
-        class Meeting(Handler):
-            def on_message(self, message: Message) -> None:
-                barrier.wait()
-                self.send(message)
-
-        clients = self.clients(Meeting, 30)
-        for client in clients:
-            client.text("a\n")
-        for client in clients:
-            self.assertEqual(client.lines(1), ["a"])
-
-    def test_close_wakes(self) -> None:
-        """close() from another thread ends a connection that waits there."""
-        clients = self.clients(Echo, 3)
-        for handler in self.server.connections:
-            handler.close()
-        for client in clients:
-            self.assertEqual(client.close_code(), 1000)
-
-    def test_peers_leave(self) -> None:
-        """A peer that closes, or is gone, is noticed; and its descriptor can be another's."""
-        for _ in range(3):
-            clients = self.clients(Recorder, 3)
-            recorders = self.server.connections
-            clients[0].send(frame(b"\x03\xe8", CLOSE))
-            self.assertEqual(clients[0].close_code(), 1000)
-            for client in clients:
-                client.sock.close()
-            for recorder in recorders:
-                assert isinstance(recorder, Recorder)
-                self.assertTrue(recorder.done.wait(DEADLINE))
-            with Client(self.server) as client:
-                client.text("a\n")
-                last = self.server.wait_connected(DEADLINE)
-                assert isinstance(last, Recorder)
-                wait_until(lambda: last.messages_seen == ["a"])
-
-    def test_shutdown(self) -> None:
-        """A shutdown ends all that wait there, each with 1001."""
-        clients = self.clients(Echo, 5)
-        self.assertEqual(self.server.shutdown(DEADLINE), [])
-        for client in clients:
-            self.assertEqual(client.close_code(), 1001)
+    def test_closed_before(self) -> None:
+        """So does one that comes behind that, with another's socket on the same number undisturbed."""
+        self.turnstile.adapt(4)
+        transport, other = self.transport()
+        other.send(b"a")
+        self.assertEqual(self.reading(transport).result(DEADLINE), b"a")
+        newer, its_other = self.transport()
+        number = transport.fileno()
+        transport.close()
+        self.assertEqual(os.dup2(newer.fileno(), number), number)
+        reused = Transport(socket.socket(fileno=number), self.turnstile)
+        self.addCleanup(reused.close)
+        found = self.reading(reused)
+        wait_until(lambda: number in self.turnstile._waiting)
+        unused, _ = self.transport()
+        unused.close()
+        for closed in (transport, unused):
+            self.assertIsInstance(self.reading(closed).exception(DEADLINE), OSError)
+        its_other.send(b"b")
+        self.assertEqual(found.result(DEADLINE), b"b")
