@@ -286,6 +286,7 @@ class Transport:
             DeadlinePassed: what it says.
             OSError: the connection is broken.
         """
+        self._leave_turnstile()
         while self._woken and not self._aborted:
             data = self.try_recv(RECV_SIZE)
             # After SHUT_RD an empty read on Linux means nothing; elsewhere nothing was shut.

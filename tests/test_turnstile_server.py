@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import threading
 import unittest
+from typing import Any
 from unittest import mock
 
 from mmdagent_remote import Handler, Message, turnstile
+from mmdagent_remote.limits import TURNSTILE_PLACES
 
 from .client import CLOSE, Client, frame
 from .support import DEADLINE, Recorder, TestCase, wait_until
@@ -29,9 +31,9 @@ class ServerTests(TestCase):
         patch.start()
         self.addCleanup(patch.stop)
 
-    def clients(self, handler: type[Handler], number: int) -> list[Client]:
+    def clients(self, handler: type[Handler], number: int, **options: Any) -> list[Client]:
         """So many, whose handlers wait at the turnstile; the server is ``self.server``."""
-        self.server = self.serve(handler)
+        self.server = self.serve(handler, **options)
         gate = self.server._running()._turnstile
         wait_until(lambda: gate.is_engaged)
         clients = [self.enterContext(Client(self.server)) for _ in range(number)]
@@ -69,6 +71,20 @@ class ServerTests(TestCase):
             handler.close()
         for client in clients:
             self.assertEqual(client.close_code(), 1000)
+
+    def test_closing_takes_no_place(self) -> None:
+        """Connections that wait for their peers' end keep nobody out."""
+        with mock.patch.object(turnstile, "TURNSTILE_PATIENCE", 10 * DEADLINE):
+            clients = self.clients(Echo, TURNSTILE_PLACES + 1, close_timeout=2 * DEADLINE)
+            gate = self.server._running()._turnstile
+            for handler in self.server.connections[:TURNSTILE_PLACES]:
+                handler.close()
+            wait_until(lambda: len(gate._waiting) == 1)
+            clients[-1].text("a\n")
+            self.assertEqual(clients[-1].lines(1), ["a"])
+            for client in clients:
+                client.sock.close()
+            wait_until(lambda: not self.server.connections)
 
     def test_peers_leave(self) -> None:
         """A peer that closes, or is gone, is noticed; and its descriptor can be another's."""
