@@ -77,8 +77,8 @@ READ_AHEAD = 64
 TURNSTILE_FROM = 400
 #: Threads that run at once behind it: a second one uses the time that the first one's system calls take.
 TURNSTILE_PLACES = 2
-#: Seconds after which it no longer counts those in it; some forty messages need as long.
-TURNSTILE_PATIENCE = 0.002
+#: Seconds after which it no longer counts those in it; some twenty messages need as long.
+TURNSTILE_PATIENCE = 0.001
 #: Part of one processor: while the process uses less, its threads sleep, and more are let in.
 TURNSTILE_IDLE = 0.5
 #: One step of the attendant, small so that one connection cannot hold it.

@@ -8,7 +8,7 @@ has something to read and lets two of them in; whoever has worked off its bytes 
 
 A hook may take a minute. So when nobody came out for a moment, or the process has hardly worked in
 it, those inside are not counted any more, and twice as many are let in: a thousand handlers that
-sleep have all begun after some 20 ms.
+sleep have all begun after some 10 ms.
 
 :class:`Places` counts, and is pure; :class:`Turnstile` has the thread. Where there is no epoll
 (elsewhere than on Linux) threads wait as they do below that number, each in its own call.
