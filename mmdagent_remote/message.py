@@ -114,6 +114,8 @@ def check_line(line: object) -> str:
     if type(line) is str:
         if _is_simple(line):
             return line
+        if line[-1:] == "\n" and _is_simple(line[:-1]):
+            return line[:-1]
     elif type(line) is Message and _is_simple(line):
         return str(line)
     if not isinstance(line, str):
