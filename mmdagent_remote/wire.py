@@ -415,7 +415,8 @@ class Wire:
             if self._close and self._close_is_due():
                 frames.append(self._protocol.close_frame(*self._close))
                 self._close = None
-            self._is_clear = not (frames or self._waiting or self._sealed or self._ping_at != _NEVER)
+            # What is returned is the tail by then, at which they look, too.
+            self._is_clear = not (self._waiting or self._sealed or self._ping_at != _NEVER)
             return self._seal_bytes(b"".join(frames))
 
     # With the state lock held

@@ -347,6 +347,20 @@ class StrictTests(TestCase):
             self.assertEqual(client.frame().opcode, BINARY)
             self.assertEqual(client.lines(2), ["A", "B"])
 
+    def test_back_to_at_once(self) -> None:
+        """Behind whatever had to go through the queue, a line can leave at once again."""
+        server = self.serve(Recorder)
+        with Client(server) as client:
+            handler = server.wait_connected(DEADLINE)
+            wire = handler._connected().wire
+            for send in (lambda: handler.send_lines(["x" * 1000] * 300),  # Too much for one call.
+                         lambda: server.broadcast("A"), wire.ping):
+                reader = self.in_thread(client.lines, 300)
+                send()
+                wait_until(lambda: wire._is_clear)
+                handler.send_lines(["A"] * 300)
+                self._join(reader)
+
     def test_others_that_never_stop(self) -> None:
         """A send ends, though other threads queue another line while each of its bytes leaves."""
         sends, plain_send, this_thread = 0, Transport.try_send, threading.get_ident()
