@@ -16,12 +16,13 @@ from hypothesis import strategies as st
 
 from mmdagent_remote import turnstile
 from mmdagent_remote.limits import TURNSTILE_PATIENCE, TURNSTILE_PLACES
-from mmdagent_remote.transport import Deadline, Transport
+from mmdagent_remote.transport import SLICED_WAITS, Deadline, Transport
 from mmdagent_remote.turnstile import Places, Turnstile, Waiter
 
 from .support import DEADLINE, TestCase, wait_until
 
 HAS_EPOLL = hasattr(select, "epoll")
+needs_plain_waits = unittest.skipIf(SLICED_WAITS, "a wait in slices does not go through the turnstile")
 
 
 def arrived(places: Places, number: int) -> list[Waiter]:
@@ -377,6 +378,7 @@ class TurnstileTests(TestCase):
         self.in_thread(read)
         return found
 
+    @needs_plain_waits
     def test_closed_while_a_thread_waits(self) -> None:
         """A thread that waits for a socket which another closes goes on, with an OSError."""
         self.turnstile.adapt(4)
@@ -386,6 +388,7 @@ class TurnstileTests(TestCase):
         transport.close()
         self.assertIsInstance(found.exception(DEADLINE), OSError)
 
+    @needs_plain_waits
     def test_closed_before(self) -> None:
         """So does one that comes behind that, with another's socket on the same number undisturbed."""
         self.turnstile.adapt(4)

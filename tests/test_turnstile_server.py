@@ -12,7 +12,7 @@ from mmdagent_remote.limits import TURNSTILE_PLACES
 
 from .client import CLOSE, Client, frame
 from .support import DEADLINE, Recorder, TestCase, wait_until
-from .test_turnstile import HAS_EPOLL
+from .test_turnstile import HAS_EPOLL, needs_plain_waits
 
 
 class Echo(Recorder):
@@ -22,6 +22,7 @@ class Echo(Recorder):
         self.send(message)
 
 
+@needs_plain_waits
 @unittest.skipUnless(HAS_EPOLL, "there is no epoll here, and so no turnstile")
 class ServerTests(TestCase):
     """A server whose threads all go through it."""
