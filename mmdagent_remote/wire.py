@@ -123,7 +123,7 @@ class Wire:
             return
         if not self._wire.acquire(False):
             # Flat combining: whoever sends just now sends this, too, and nobody waits for him.
-            if sum(map(size_of, items)) <= SEND_SIZE and self._queue(items):
+            if self._queue(items, most=SEND_SIZE):
                 self.pump()
                 return
             self._acquire(deadline)
@@ -181,9 +181,10 @@ class Wire:
         self._leave_rest()
         return True
 
-    def _queue(self, items: Sequence[Outgoing]) -> bool:
+    def _queue(self, items: Sequence[Outgoing], most: Optional[int] = None) -> bool:
+        size = sum(map(size_of, items))
         with self._state:
-            if self._sealed or not self._has_room(sum(map(size_of, items))):
+            if self._sealed or most is not None and size > most or not self._has_room(size):
                 return False
             self._put_all(items)
         return True
