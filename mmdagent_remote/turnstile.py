@@ -60,11 +60,6 @@ class Places:
         self._has_moved = False
 
     @property
-    def has_ready(self) -> bool:
-        """Whether somebody waits to be let in."""
-        return bool(self._ready)
-
-    @property
     def is_free(self) -> bool:
         """Whether somebody who came now would be let in at once."""
         return not self._ready and self._inside < self._allowed
