@@ -14,19 +14,19 @@ from time import monotonic
 from types import TracebackType
 from typing import Any, ClassVar, Optional, TypeVar, Union
 
+from .connection.transport import Deadline
+from .connection.waits import Wait
 from .errors import InvalidMessage
 from .handler import Handler
-from .audio import Format
 from .message import Field, Message, clean_text, compose, join_fields
-from .pattern import Matcher, Pattern, matcher_of
-from .playback import MAX_LEAD
-from .player import Player, Progress
-from .sentences import SentenceCutter, cut_to_fit
-from .sources import Source, open_sound
-from .speaker import Speaker
-from .transport import Deadline
-from .vocabulary import answer_to
-from .waits import Wait
+from .sound.format import Format
+from .sound.playback import MAX_LEAD
+from .sound.player import Player, Progress
+from .sound.sources import Source, open_sound
+from .speech.sentences import SentenceCutter, cut_to_fit
+from .speech.speaker import Speaker
+from .vocabulary.pattern import Matcher, Pattern, matcher_of
+from .vocabulary.table import answer_to
 
 _Method = TypeVar("_Method", bound=Callable[..., object])
 

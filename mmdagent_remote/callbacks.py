@@ -31,14 +31,14 @@ from contextlib import suppress
 from socket import socket as Socket
 from typing import Any, NoReturn, Optional, TypedDict, Union
 
-from .connection import Connection
+from .connection.connection import Connection
+from .connection.transport import load_certificate
 from .errors import ConnectionClosed, HandshakeRejected, InvalidMessage
 from .handler import Handler, check_close
-from .lines import Outgoing, cut_lines, prepare_line, prepare_text
 from .profile import Profile
-from .run import close_all
 from .server import Server
-from .transport import load_certificate
+from .serving.run import close_all
+from .websocket.lines import Outgoing, cut_lines, prepare_line, prepare_text
 
 # The package calls logging.basicConfig() when it is imported, which does nothing to a root logger
 # that has a handler. So it has one meanwhile, and an import of this module changes nothing.

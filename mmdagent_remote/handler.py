@@ -10,13 +10,13 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Optional, Union
 
-from .connection import Connection
+from .connection.connection import Connection
+from .connection.transport import Deadline
 from .errors import ConnectionClosed
-from .handshake import Headers, Request
-from .lines import prepare_binary, prepare_text
 from .message import Field, Message, check_line, check_lines, compose
-from .protocol import Item
-from .transport import Deadline
+from .websocket.handshake import Headers, Request
+from .websocket.lines import prepare_binary, prepare_text
+from .websocket.protocol import Item
 
 if TYPE_CHECKING:
     from .server import Server

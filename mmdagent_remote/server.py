@@ -17,18 +17,18 @@ from types import TracebackType
 from typing import Any, Optional, Union
 
 from .agent import Agent
+from .connection.transport import SLICE, Deadline, wait_event
 from .errors import ConnectionClosed
-from .fastlane import find_unmask
 from .handler import Handler
 from .limits import Limits
-from .lines import Outgoing, prepare_line
-from .listener import listen
 from .mdf import start_text
 from .message import Field, Message, compose
 from .profile import STRICT, Profile
-from .run import Run
-from .settings import Factory, Routes, Settings
-from .transport import SLICE, Deadline, wait_event
+from .serving.listener import listen
+from .serving.run import Run
+from .serving.settings import Factory, Routes, Settings
+from .websocket.fastlane import find_unmask
+from .websocket.lines import Outgoing, prepare_line
 
 _log = logging.getLogger("mmdagent_remote.server")
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 import unittest
 
-from mmdagent_remote import turnstile
+from mmdagent_remote.connection import turnstile
 
 if __name__ == "__main__":
     turnstile.TURNSTILE_FROM = -1

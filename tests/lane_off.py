@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 import unittest
 
-from mmdagent_remote import fastlane
+from mmdagent_remote.websocket import fastlane
 
 if __name__ == "__main__":
     fastlane.AVAILABLE = False

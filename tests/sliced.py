@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 import unittest
 
-from mmdagent_remote import transport
+from mmdagent_remote.connection import transport
 
 if __name__ == "__main__":
     transport.SLICED_WAITS = True

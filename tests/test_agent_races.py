@@ -11,8 +11,10 @@ from concurrent.futures import Future
 from concurrent.futures import wait as wait_all
 from contextlib import suppress
 
-from mmdagent_remote import Agent, ConnectionClosed, Message, QueueFull, attendant
-from mmdagent_remote.waits import Wait
+from mmdagent_remote import Agent, ConnectionClosed, Message, QueueFull
+
+from mmdagent_remote.serving import attendant
+from mmdagent_remote.connection.waits import Wait
 from tests.support import DEADLINE, wait_until
 from tests.test_agent import AgentCase, Noting
 

@@ -8,7 +8,7 @@ import sys
 import unittest
 
 from mmdagent_remote.cli.messages import find, in_full
-from mmdagent_remote.vocabulary import entries
+from mmdagent_remote.vocabulary.table import entries
 
 from .command import run_main
 from .support import PROJECT

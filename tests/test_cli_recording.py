@@ -15,7 +15,7 @@ from mmdagent_remote.cli.options import UsageError
 from mmdagent_remote.cli.recorder import Recorder
 from mmdagent_remote.cli.recording import Entry, RecordingError, encode, read
 from mmdagent_remote.cli.script import ScriptError, parse
-from mmdagent_remote.vocabulary import entries
+from mmdagent_remote.vocabulary.table import entries
 
 
 class RecordingTest(unittest.TestCase):

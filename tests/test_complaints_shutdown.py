@@ -11,7 +11,7 @@ import time
 import unittest
 
 from mmdagent_remote import Message
-from mmdagent_remote.session import Session
+from mmdagent_remote.serving.session import Session
 
 from .client import CLOSE, Client, frame, request
 from .hostile import LATE, Echo, HostileCase, reset, wait_done
@@ -20,7 +20,9 @@ from .support import DEADLINE, PROJECT, Recorder, wait_until
 #: Every call in which a main thread may block, interrupted in each.
 _BLOCKED = """
 import _thread, os, signal, sys, threading, time
-from mmdagent_remote import Handler, Server, transport, turnstile
+from mmdagent_remote import Handler, Server
+from mmdagent_remote.connection import transport
+from mmdagent_remote.connection import turnstile
 from tests.client import Client
 if sys.argv[1] == "crowded":
     turnstile.TURNSTILE_FROM = -1

@@ -11,7 +11,7 @@ import weakref
 from collections.abc import Callable
 from concurrent.futures import Future
 
-from mmdagent_remote.courier import Courier, FutureElsewhere
+from mmdagent_remote.connection.courier import Courier, FutureElsewhere
 
 from .support import DEADLINE, TestCase, wait_until
 

@@ -7,7 +7,7 @@ import zlib
 
 from wsproto.frame_protocol import CloseReason, FrameDecoder, Opcode, RsvBits
 
-from mmdagent_remote.deflate import Deflate
+from mmdagent_remote.websocket.deflate import Deflate
 
 NAME = "permessage-deflate"
 

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from typing import Optional
 
 from mmdagent_remote import Message
-from mmdagent_remote.delivery import look_back, offer_or_put
-from mmdagent_remote.linequeue import LineQueue
-from mmdagent_remote.protocol import Item
-from mmdagent_remote.waits import Wait, Waits
+from mmdagent_remote.connection.delivery import look_back, offer_or_put
+from mmdagent_remote.connection.linequeue import LineQueue
+from mmdagent_remote.websocket.protocol import Item
+from mmdagent_remote.connection.waits import Wait, Waits
 
 
 class DeliveryTest(unittest.TestCase):

@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from mmdagent_remote import Handler, fastlane
-from mmdagent_remote.fastlane import (NO_FRAME, TRANSLATE_FROM, FastLane, data_frame, find_unmask,
-                                      line_frames, parse_head, unmask_number, unmask_python,
-                                      unmask_translate)
+from mmdagent_remote import Handler
+
+from mmdagent_remote.websocket import fastlane
+from mmdagent_remote.websocket.fastlane import (NO_FRAME, TRANSLATE_FROM, FastLane, data_frame,
+                                                find_unmask, line_frames, parse_head, unmask_number,
+                                                unmask_python, unmask_translate)
 from mmdagent_remote.limits import Limits
 from mmdagent_remote.profile import STRICT
 

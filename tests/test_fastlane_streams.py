@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from wsproto import ConnectionType
 from wsproto.connection import Connection
 
-from mmdagent_remote import fastlane
+from mmdagent_remote.websocket import fastlane
 from mmdagent_remote.limits import Limits
 from mmdagent_remote.profile import MMDAGENT_EX, STRICT, Profile
-from mmdagent_remote.protocol import (Inbound, LenientText, PeerClosed, PeerFault, PingReceived,
-                                      ServerProtocol)
+from mmdagent_remote.websocket.protocol import (Inbound, LenientText, PeerClosed, PeerFault,
+                                                PingReceived, ServerProtocol)
 
 from .client import BINARY, CLOSE, PING, PONG, TEXT
 from .test_protocol import close_payload, frame, pieces_of

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unittest
 
-from mmdagent_remote.keepalive import KeepAlive, Verdict
+from mmdagent_remote.websocket.keepalive import KeepAlive, Verdict
 from mmdagent_remote.limits import Limits
 
 

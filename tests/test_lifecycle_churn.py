@@ -10,8 +10,8 @@ import tracemalloc
 from collections import Counter
 
 from mmdagent_remote import Server
-from mmdagent_remote.connection import Connection
-from mmdagent_remote.session import Session
+from mmdagent_remote.connection.connection import Connection
+from mmdagent_remote.serving.session import Session
 
 from .soak.churn import STYLES
 from .soak.handlers import Counts, Flood, Talk

@@ -10,8 +10,8 @@ from typing import Any
 
 from mmdagent_remote import Message
 from mmdagent_remote.limits import MAX_QUEUE_BYTES
-from mmdagent_remote.linequeue import LineQueue
-from mmdagent_remote.protocol import PeerFault
+from mmdagent_remote.connection.linequeue import LineQueue
+from mmdagent_remote.websocket.protocol import PeerFault
 
 from .support import DEADLINE
 

@@ -7,8 +7,8 @@ import os
 import socket
 from unittest import mock
 
-from mmdagent_remote import listener
-from mmdagent_remote.listener import listen
+from mmdagent_remote.serving import listener
+from mmdagent_remote.serving.listener import listen
 
 from .support import TestCase
 

@@ -8,13 +8,13 @@ import threading
 import time
 import unittest
 
-from mmdagent_remote.ending import End
+from mmdagent_remote.connection.ending import End
 from mmdagent_remote.limits import Limits
-from mmdagent_remote.lines import prepare_line
-from mmdagent_remote.parting import Parting
+from mmdagent_remote.websocket.lines import prepare_line
+from mmdagent_remote.connection.parting import Parting
 from mmdagent_remote.profile import STRICT
-from mmdagent_remote.transport import Deadline
-from mmdagent_remote.wire import Wire
+from mmdagent_remote.connection.transport import Deadline
+from mmdagent_remote.connection.wire import Wire
 
 from .client import CLOSE, frame
 from .support import DEADLINE, TestCase

@@ -6,7 +6,7 @@ import re
 import unittest
 
 from mmdagent_remote import Message
-from mmdagent_remote.pattern import describe, matcher_of
+from mmdagent_remote.vocabulary.pattern import describe, matcher_of
 
 
 class PatternTest(unittest.TestCase):

@@ -12,10 +12,10 @@ from contextlib import ExitStack
 from typing import Any, Optional
 
 from mmdagent_remote import Agent, ConnectionClosed, InvalidMessage, QueueFull, Server
-from mmdagent_remote.audio import CHUNK_SIZE
-from mmdagent_remote.playback import MAX_CLIPS
-from mmdagent_remote.player import READ_AHEAD
-from mmdagent_remote.sources import open_sound
+from mmdagent_remote.sound.format import CHUNK_SIZE
+from mmdagent_remote.sound.playback import MAX_CLIPS
+from mmdagent_remote.sound.player import READ_AHEAD
+from mmdagent_remote.sound.sources import open_sound
 from mmdagent_remote.testing import SimulatedAgent
 
 from .client import BINARY, TEXT, Client

@@ -8,7 +8,7 @@ import unittest
 from collections.abc import Iterator
 from unittest.mock import patch
 
-from mmdagent_remote.player import READ_AHEAD, Reader
+from mmdagent_remote.sound.player import READ_AHEAD, Reader
 
 from .support import DEADLINE, TestCase, wait_until
 from .test_player import Blocked, PlayerCase, sound

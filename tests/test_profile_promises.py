@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from mmdagent_remote import (MMDAGENT_EX, ConnectionClosed, Handler, InvalidMessage, Profile,
                              callbacks)
 from mmdagent_remote.callbacks import WebSocketHandler, WebsocketServer
-from mmdagent_remote.lines import prepare_line
+from mmdagent_remote.websocket.lines import prepare_line
 from mmdagent_remote.testing.receiver import Fault, Issued, Receiver, Sound
 
 from .client import BINARY, CLOSE, TEXT, Client

@@ -23,12 +23,12 @@ from wsproto.events import Request as ClientRequest
 from wsproto.extensions import PerMessageDeflate
 from wsproto.utilities import LocalProtocolError
 
-from mmdagent_remote.handshake import parse_request
+from mmdagent_remote.websocket.handshake import parse_request
 from mmdagent_remote.limits import Limits
 from mmdagent_remote.message import Message
 from mmdagent_remote.profile import MMDAGENT_EX, STRICT, Profile
-from mmdagent_remote.protocol import (Inbound, LenientText, PeerClosed, PeerFault, PingReceived,
-                                      ServerProtocol)
+from mmdagent_remote.websocket.protocol import (Inbound, LenientText, PeerClosed, PeerFault,
+                                                PingReceived, ServerProtocol)
 
 from .client import frame_head
 

@@ -6,188 +6,137 @@ import ast
 import subprocess
 import sys
 import unittest
-from collections.abc import Iterator
-from pathlib import Path
 
-PROJECT = Path(__file__).parent.parent
-PACKAGE = PROJECT / "mmdagent_remote"
-NAME = PACKAGE.name
+from .house import (GROUND, LEVEL, NAME, PAGE, PROJECT, Import, imports, imports_of, modules,
+                    wing_of, with_picture)
 
-#: From lowest to highest; a module imports only from the lines above its own.
-LAYERS = [
-    {"errors"},
-    {"limits", "profile", "message", "audio"},
-    {"lines", "fastlane", "deflate", "keepalive", "pattern", "vocabulary", "sentences", "speech",
-     "playback", "convert"},
-    {"handshake"},
-    {"protocol"},
-    {"settings", "mdf", "linequeue"},
-    {"turnstile", "naming"},
-    {"transport", "listener", "courier", "sources"},
-    {"waits"},
-    {"wire", "delivery"},
-    {"ending"},
-    {"reading", "parting"},
-    {"connection"},
-    {"handler", "speaker", "player"},
-    {"registry", "attendant"},
-    {"session"},
-    {"agent"},
-    {"run"},
-    {"server"},
-    {"__init__"},
-    {"callbacks", "testing/receiver", "testing/frames", "testing/documented"},
-    {"testing/application", "testing/link", "testing/record"},
-    {"testing/client"},
-    {"testing/agent"},
-    {"testing/case"},
-    {"testing/__init__"},
-    {"demo", "cli/text", "cli/families", "cli/filters", "cli/script", "cli/mdf"},
-    {"cli/recording", "cli/findings", "cli/certificate", "cli/probe", "cli/terminal"},
-    {"cli/options"},
-    {"cli/recorder", "cli/talk", "cli/steps"},
-    {"cli/listen", "cli/send", "cli/play", "cli/simulate", "cli/check", "cli/messages", "cli/demo"},
-    {"cli/__init__"},
-    {"__main__"},
-]
-LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
-
-PURE = {"errors", "message", "limits", "profile", "lines", "fastlane", "handshake", "protocol",
-        "settings", "mdf", "linequeue", "deflate", "keepalive", "pattern", "vocabulary", "sentences",
-        "speech", "audio", "playback", "testing/receiver", "testing/frames",
-        "testing/documented", "testing/application",
-        "cli/text", "cli/families", "cli/filters", "cli/recording", "cli/script", "cli/mdf",
-        "cli/findings"}
+#: Wings and modules that know no socket, no thread, no clock and no log.
+PURE = {"ground", "websocket", "vocabulary", "connection/linequeue", "serving/settings",
+        "speech/sentences", "speech/mouth", "sound/format", "sound/playback", "testing/receiver",
+        "testing/frames", "testing/documented", "testing/application", "cli/text", "cli/families",
+        "cli/filters", "cli/recording", "cli/script", "cli/mdf", "cli/findings"}
 IMPURE = {"socket", "select", "selectors", "ssl", "threading", "_thread", "queue", "time", "logging",
           "asyncio", "concurrent", "multiprocessing", "signal", "subprocess"}
 #: What a module needs besides wsproto; the fast lane does without, when it is not there, and so does
 #: the command line, but for certificates.
-OUTSIDE = {"callbacks": {"websocket_server"}, "fastlane": {"websockets"}, "cli/terminal": {"rich"},
-           "cli/certificate": {"cryptography"}}
+OUTSIDE = {"callbacks": {"websocket_server"}, "websocket/fastlane": {"websockets"},
+           "cli/terminal": {"rich"}, "cli/certificate": {"cryptography"}}
 #: For the type of an option only.
-EXCEPTIONS = {("settings", "ssl")}
+EXCEPTIONS = {("serving/settings", "ssl")}
+#: Folders that are imported by name; the others are only for what is in them.
+FRONT_DOORS = {"__init__", "testing/__init__", "cli/__init__"}
 
 
-def modules() -> dict[str, Path]:
-    """The package's modules by their name in it, those of a subpackage with a slash."""
-    return {str(path.relative_to(PACKAGE).with_suffix("")): path for path in PACKAGE.rglob("*.py")}
-
-
-def room_of(parts: list[str]) -> str:
-    """The room of a module of this package; a subpackage may be one room, or have several."""
-    for size in range(len(parts), 0, -1):
-        name = "/".join(parts[:size])
-        for room in (name, f"{name}/__init__"):
-            if room in LEVEL:
-                return room
-    return parts[0] if parts else "__init__"
-
-
-def nodes_at_runtime(node: ast.AST) -> Iterator[ast.AST]:
-    """All nodes, those under `if TYPE_CHECKING:` left out."""
-    for child in ast.iter_child_nodes(node):
-        if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
-            for other in child.orelse:
-                yield other
-                yield from nodes_at_runtime(other)
-            continue
-        yield child
-        yield from nodes_at_runtime(child)
-
-
-def imports_of(source: str, importer: str = "") -> Iterator[tuple[str, bool]]:
-    """What a module imports at run time: a name, and whether it is one of this package's rooms."""
-    package = importer.split("/")[:-1]
-    for node in nodes_at_runtime(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                first, *rest = alias.name.split(".")
-                yield (room_of(rest), True) if first == NAME else (first, False)
-        elif isinstance(node, ast.ImportFrom):
-            parts = node.module.split(".") if node.module else []
-            if node.level == 0 and parts[0] != NAME:
-                yield parts[0], False
-                continue
-            parts = parts[1:] if node.level == 0 else package[:len(package) + 1 - node.level] + parts
-            if "/".join(parts) in LEVEL:
-                yield "/".join(parts), True
-                continue
-            for alias in node.names:
-                yield room_of([*parts, alias.name] if parts or alias.name in LEVEL else parts), True
+def is_pure(module: str) -> bool:
+    """Whether a module is in the table of the pure ones."""
+    return module in PURE or wing_of(module) in PURE
 
 
 class ImportReaderTest(unittest.TestCase):
-    """The reader of imports above, on its own."""
+    """The reader of imports, on its own."""
+
+    def read(self, source: str, importer: str) -> list[Import]:
+        known = dict.fromkeys(["__init__", "errors", "message", "server", "websocket/lines",
+                               "connection/__init__", "connection/wire", "testing/__init__",
+                               "testing/link"])
+        return list(imports_of(source, importer, known))
 
     def test_all_ways_to_import(self) -> None:
-        """It sees every way to import, inside functions too, and leaves out those for types."""
+        """It sees every way to import, inside functions too, and tells which are for types."""
         source = (
-            "import os.path, mmdagent_remote.lines, mmdagent_remote\n"
-            "from .wire import Wire\n"
-            "from . import limits, __version__\n"
+            "import os.path, mmdagent_remote.websocket.lines, mmdagent_remote\n"
+            "from .connection.wire import Wire\n"
+            "from .connection import wire\n"
+            "from . import message, __version__\n"
             "from mmdagent_remote.errors import X\n"
-            "from mmdagent_remote import message\n"
             "if TYPE_CHECKING:\n    from .server import Server\nelse:\n    import time\n"
-            "def f():\n    from .agent import Agent\n")
-        self.assertEqual(list(imports_of(source)), [
-            ("os", False), ("lines", True), ("__init__", True), ("wire", True), ("limits", True),
-            ("__init__", True), ("errors", True), ("message", True), ("time", False),
-            ("agent", True)])
+            "def f():\n    from .connection.wire import WireSealed as Y\n")
+        self.assertEqual(self.read(source, "callbacks"), [
+            ("os", False, False), ("websocket/lines", True, False), ("__init__", True, False),
+            ("connection/wire", True, False), ("connection/wire", True, False),
+            ("message", True, False), ("__init__", True, False), ("errors", True, False),
+            ("server", True, True), ("time", False, False), ("connection/wire", True, False)])
 
-    def test_subpackage(self) -> None:
-        """It knows where a relative import inside a subpackage leads, and what a subpackage is."""
-        source = ("from ..message import Message\nfrom .link import Link\nfrom . import record\n"
-                  "from .. import server\nfrom mmdagent_remote.testing import SimulatedAgent\n")
-        self.assertEqual(list(imports_of(source, "testing/client")), [
-            ("message", True), ("testing/link", True), ("testing/record", True), ("server", True),
-            ("testing/__init__", True)])
+    def test_inside_a_wing(self) -> None:
+        """It knows where a relative import inside a wing leads."""
+        source = ("from ..message import Message\nfrom .link import Link\nfrom . import link\n"
+                  "from .. import server\nfrom ..connection.wire import Wire\n"
+                  "from mmdagent_remote.testing import SimulatedAgent\n")
+        self.assertEqual([each.module for each in self.read(source, "testing/client")], [
+            "message", "testing/link", "testing/link", "server", "connection/wire",
+            "testing/__init__"])
 
 
-class RoomsTest(unittest.TestCase):
+class HouseTest(unittest.TestCase):
     """The direction of imports."""
 
-    def test_every_module_has_its_place(self) -> None:
-        """Every module stands in the table of layers."""
-        self.assertEqual({name for name in modules() if room_of(name.split("/")) not in LEVEL}, set())
+    def test_every_module_has_its_wing(self) -> None:
+        """Every module is in a wing of the table, and every wing of the table is there."""
+        self.assertEqual({wing_of(name) for name in modules()}, set(LEVEL))
+        self.assertLessEqual(GROUND, set(modules()))
 
-    def test_imports_go_down(self) -> None:
-        """A module imports only from the layers below its own."""
-        for name, path in modules().items():
-            room = room_of(name.split("/"))
-            for other, is_ours in imports_of(path.read_text("utf-8"), name):
-                if is_ours and room in LEVEL and not (room != name and other == room):
-                    with self.subTest(f"{name} imports {other}"):
-                        self.assertLess(LEVEL.get(other, len(LAYERS)), LEVEL[room])
+    def test_imports_between_wings_go_down(self) -> None:
+        """A module imports from other wings only if they are in a row below its own, but for types."""
+        for name, each in imports():
+            wing, other = wing_of(name), wing_of(each.module)
+            if each.is_ours and not each.is_for_types and wing != other:
+                with self.subTest(f"{name} imports {each.module}"):
+                    self.assertLess(LEVEL[other], LEVEL[wing])
 
-    def test_the_pure_rooms(self) -> None:
-        """The pure rooms know no socket, no thread, no clock and no log."""
+    def test_no_circle_inside_a_wing(self) -> None:
+        """Inside a wing, too, no module imports another that imports it."""
+        below: dict[str, set[str]] = {name: set() for name in modules()}
+        for name, each in imports():
+            if each.is_ours and not each.is_for_types:
+                below[name].add(each.module)
+
+        def visit(name: str, above: tuple[str, ...]) -> None:
+            self.assertNotIn(name, above, "imports itself in the end")
+            if name in left:
+                left.discard(name)
+                for other in below[name]:
+                    visit(other, (*above, name))
+        left = set(below)
+        for name in below:
+            visit(name, ())
+
+    def test_pure_modules(self) -> None:
+        """The pure modules know no socket, no thread, no clock and no log, and only pure modules."""
         found = modules()
-        for name in sorted(PURE):
-            wrong = {other for other, is_ours in imports_of(found[name].read_text("utf-8"))
-                     if not is_ours and other in IMPURE and (name, other) not in EXCEPTIONS}
-            with self.subTest(name):
-                self.assertEqual(wrong, set())
-
-    def test_pure_rooms_stay_among_themselves(self) -> None:
-        """A pure room imports no other than pure rooms."""
-        found = modules()
-        for name in sorted(PURE):
-            ours = {other for other, is_ours in imports_of(found[name].read_text("utf-8"), name)
-                    if is_ours}
-            with self.subTest(name):
-                self.assertLessEqual(ours, PURE)
+        self.assertLessEqual(PURE, {*found, *map(wing_of, found)})
+        for name, each in imports():
+            if not is_pure(name) or each.is_for_types or (name, each.module) in EXCEPTIONS:
+                continue
+            with self.subTest(f"{name} imports {each.module}"):
+                self.assertTrue(is_pure(each.module) if each.is_ours else each.module not in IMPURE)
 
     def test_errors_imports_nothing(self) -> None:
-        """The lowest room imports nothing at all."""
-        self.assertEqual(list(imports_of(modules()["errors"].read_text("utf-8"))), [])
+        """The lowest module imports nothing at all."""
+        self.assertEqual([each for name, each in imports() if name == "errors"], [])
 
     def test_outside_there_are_only_wsproto_and_the_standard_library(self) -> None:
         """The package needs wsproto, and websocket-server for its second front door."""
+        for name, each in imports():
+            if not each.is_ours and each.module not in sys.stdlib_module_names:
+                with self.subTest(name):
+                    self.assertIn(each.module, OUTSIDE.get(name, {"wsproto"}))
+
+    def test_a_wing_begins_with_its_page(self) -> None:
+        """A wing's ``__init__`` says what lives there, names each of its modules, and has no code."""
         for name, path in modules().items():
-            outside = {other for other, is_ours in imports_of(path.read_text("utf-8"))
-                       if not is_ours and other not in sys.stdlib_module_names}
+            if not name.endswith("__init__") or name in FRONT_DOORS:
+                continue
             with self.subTest(name):
-                self.assertLessEqual(outside, OUTSIDE.get(name, {"wsproto"}))
+                tree = ast.parse(path.read_text("utf-8"))
+                self.assertEqual(len(tree.body), 1, "nothing but the docstring")
+                page = ast.get_docstring(tree) or ""
+                names = {each.name for each in path.parent.iterdir() if each.suffix in (".py", ".json")}
+                self.assertEqual({each for each in names if each not in page}, {"__init__.py"})
+
+    def test_the_picture_is_true(self) -> None:
+        """The picture in ``docs/design.md`` is drawn from the imports: ``python -m tests.house``."""
+        page = PAGE.read_text("utf-8")
+        self.assertEqual(page, with_picture(page))
 
 
 # Runs in a fresh interpreter; prints what changed.

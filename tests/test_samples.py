@@ -26,7 +26,7 @@ from typing import Any, Optional
 import websocket
 from websockets.sync.client import connect
 
-from mmdagent_remote import transport
+from mmdagent_remote.connection import transport
 from tests.support import DEADLINE, PROJECT, TestCase, wait_until
 
 SAMPLES = PROJECT / "samples"
@@ -35,7 +35,8 @@ SAMPLES = PROJECT / "samples"
 # that ignores Ctrl-C passes that on, so the handler of a normal start is set here.
 _DRIVER = """
 import runpy, signal, sys
-from mmdagent_remote import Server, transport
+from mmdagent_remote import Server
+from mmdagent_remote.connection import transport
 transport.SLICED_WAITS = %r
 init, start = Server.__init__, Server.start
 def init_on_free_port(self, handler=None, host="localhost", port=9001, **options):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unittest
 
-from mmdagent_remote.sentences import MAX_SENTENCE, SentenceCutter
+from mmdagent_remote.speech.sentences import MAX_SENTENCE, SentenceCutter
 
 FAMILY = "\U0001f468\u200d\U0001f469\u200d\U0001f467"
 FLAGS = "\U0001f1ef\U0001f1f5"

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmdagent_remote.message import clean_text
-from mmdagent_remote.sentences import cut_to_fit
+from mmdagent_remote.speech.sentences import cut_to_fit
 
 from .test_sentences import FLAGS, spoken
 from .test_sentences_properties import TEXT

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmdagent_remote.message import clean_text
-from mmdagent_remote.sentences import MAX_SENTENCE, SentenceCutter
+from mmdagent_remote.speech.sentences import MAX_SENTENCE, SentenceCutter
 
 from .test_sentences import FAMILY, FLAGS, THUMB, cut, spoken
 

@@ -7,7 +7,7 @@ import unittest
 from typing import Any, Optional
 
 from mmdagent_remote.limits import Limits
-from mmdagent_remote.settings import Routes, Settings, normal_path
+from mmdagent_remote.serving.settings import Routes, Settings, normal_path
 
 
 class One:

@@ -22,9 +22,9 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmdagent_remote import sources
-from mmdagent_remote.audio import PLAYED, Format
-from mmdagent_remote.sources import Source, open_sound
+from mmdagent_remote.sound import sources
+from mmdagent_remote.sound.format import PLAYED, Format
+from mmdagent_remote.sound.sources import Source, open_sound
 
 #: What the extra brings.
 LIBRARIES = ("numpy", "soundfile", "soxr")

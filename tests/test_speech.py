@@ -6,8 +6,9 @@ import unittest
 from typing import Union
 
 from mmdagent_remote import Message
-from mmdagent_remote.speech import (DRAIN_TIMEOUT, MAX_UTTERANCES, SECONDS_A_CHARACTER, START_TIMEOUT,
-                                    STOP_TIMEOUT, Action, Mouth, Send, Utterance)
+from mmdagent_remote.speech.mouth import (DRAIN_TIMEOUT, MAX_UTTERANCES, SECONDS_A_CHARACTER,
+                                          START_TIMEOUT, STOP_TIMEOUT, Action, Mouth, Send,
+                                          Utterance)
 
 START, STOP = "SYNTH_EVENT_START|0", "SYNTH_EVENT_STOP|0"
 THEIRS = "SYNTH_START|0|v|theirs"

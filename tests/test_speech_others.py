@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unittest
 
-from mmdagent_remote.speech import SECONDS_A_CHARACTER, START_TIMEOUT, STOP_TIMEOUT
+from mmdagent_remote.speech.mouth import SECONDS_A_CHARACTER, START_TIMEOUT, STOP_TIMEOUT
 from tests.test_speech import START, STOP, SpeechCase
 
 THEIRS = "SYNTH_START|0|v|theirs"

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmdagent_remote import Message
-from mmdagent_remote.speech import STOP_TIMEOUT, Action, Mouth, Send, Utterance
+from mmdagent_remote.speech.mouth import STOP_TIMEOUT, Action, Mouth, Send, Utterance
 
 _THEIRS = "SYNTH_START|0|v|theirs"
 

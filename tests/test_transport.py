@@ -10,9 +10,9 @@ import unittest
 from contextlib import suppress
 from unittest import mock
 
-from mmdagent_remote import transport
-from mmdagent_remote.transport import (Deadline, Latch, TLSCodec, Transport, acquire_lock,
-                                       wait_event)
+from mmdagent_remote.connection import transport
+from mmdagent_remote.connection.transport import (Deadline, Latch, TLSCodec, Transport,
+                                                  acquire_lock, wait_event)
 
 from .support import DEADLINE, TestCase, client_context, server_context, wait_until
 

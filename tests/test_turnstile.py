@@ -14,10 +14,10 @@ from unittest import mock
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmdagent_remote import turnstile
+from mmdagent_remote.connection import turnstile
 from mmdagent_remote.limits import TURNSTILE_PLACES
-from mmdagent_remote.transport import SLICED_WAITS, Deadline, Transport
-from mmdagent_remote.turnstile import Places, Turnstile, Waiter
+from mmdagent_remote.connection.transport import SLICED_WAITS, Deadline, Transport
+from mmdagent_remote.connection.turnstile import Places, Turnstile, Waiter
 
 from .support import DEADLINE, TestCase, wait_until
 

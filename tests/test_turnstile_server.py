@@ -7,7 +7,9 @@ import unittest
 from typing import Any
 from unittest import mock
 
-from mmdagent_remote import Handler, Message, turnstile
+from mmdagent_remote import Handler, Message
+
+from mmdagent_remote.connection import turnstile
 from mmdagent_remote.limits import TURNSTILE_PLACES
 
 from .client import CLOSE, Client, frame

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from mmdagent_remote import Message
-from mmdagent_remote.pattern import matcher_of
-from mmdagent_remote.vocabulary import answer_to, entries
+from mmdagent_remote.vocabulary.pattern import matcher_of
+from mmdagent_remote.vocabulary.table import answer_to, entries
 
 
 def command_of(name: str, form: list[str]) -> Message:

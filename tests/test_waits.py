@@ -10,7 +10,7 @@ from concurrent.futures import CancelledError
 from concurrent.futures import wait as wait_all
 
 from mmdagent_remote import Message
-from mmdagent_remote.waits import MAX_WAITS, Wait, Waits
+from mmdagent_remote.connection.waits import MAX_WAITS, Wait, Waits
 
 
 def raise_error(message: Message) -> bool:

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Optional
 
-from ..transport import load_certificate
+from ..connection.transport import load_certificate
 
 #: Longer than any run; a day back for clocks that differ.
 _VALID, _BACK = timedelta(days=365), timedelta(days=1)

@@ -8,7 +8,7 @@ import sys
 from typing import Any
 
 from ..mdf import DIRECTORY, HOST, PORT
-from ..settings import normal_path
+from ..serving.settings import normal_path
 from .findings import Finding, Target, check
 from .mdf import MdfFile, number_of, parse
 from .options import UsageError, port

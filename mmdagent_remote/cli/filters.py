@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 
 from ..message import Message
-from ..pattern import Matcher, matcher_of
+from ..vocabulary.pattern import Matcher, matcher_of
 
 
 def matcher_of_word(word: str) -> Matcher:

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import NamedTuple, Optional, Protocol
 
-from ..handshake import BadRequest, parse_request
 from ..mdf import DIRECTORY, HOST, PORT, RETRIES, RETRY_COUNT
-from ..settings import Routes
+from ..serving.settings import Routes
+from ..websocket.handshake import BadRequest, parse_request
 from .mdf import MdfFile, Setting, number_of
 
 _TCP = ("Plugin_Remote_EnableServer", "Plugin_Remote_EnableClient", "Plugin_Remote_ServerMode",

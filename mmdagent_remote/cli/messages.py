@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ..vocabulary import entries
+from ..vocabulary.table import entries
 from .families import STYLES, family_of
 from .options import UsageError
 from .terminal import Part, Screen

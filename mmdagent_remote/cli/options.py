@@ -10,8 +10,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
+from ..connection.transport import load_certificate
 from ..server import Server
-from ..transport import load_certificate
 from .certificate import self_signed_context
 
 #: Put into help texts.

@@ -8,7 +8,7 @@ from typing import Any, Optional
 
 from ..errors import InvalidMessage
 from ..message import join_fields
-from ..sources import open_sound
+from ..sound.sources import open_sound
 from .options import UsageError
 from .talk import NOTES, add_options, connected_agent, result_of, stderr_screen
 

@@ -7,7 +7,7 @@ import socket
 import ssl
 from typing import Optional
 
-from ..listener import listen
+from ..serving.listener import listen
 
 #: For whoever holds a port to say who it is, in seconds.
 _ANSWER = 1.0

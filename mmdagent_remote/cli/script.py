@@ -18,9 +18,9 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from ..errors import InvalidMessage
-from ..lines import prepare_line
 from ..message import Message
 from ..profile import STRICT
+from ..websocket.lines import prepare_line
 
 
 class ScriptError(ValueError):

@@ -8,11 +8,11 @@ import sys
 from typing import Any, NamedTuple, Optional
 
 from ..errors import InvalidMessage
-from ..lines import prepare_line
 from ..message import Message, check_line, clean_text, join_fields
-from ..pattern import matcher_of
 from ..profile import MMDAGENT_EX, echo_of
-from ..vocabulary import answer_to, entries
+from ..vocabulary.pattern import matcher_of
+from ..vocabulary.table import answer_to, entries
+from ..websocket.lines import prepare_line
 from .options import UsageError, seconds
 from .talk import NOTES, Talker, add_options, connected_agent, listen_for, result_of, stderr_screen
 from .terminal import Screen

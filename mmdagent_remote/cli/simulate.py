@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Any, Optional
 
 from ..message import Message
-from ..settings import normal_path
+from ..serving.settings import normal_path
 from ..testing import SimulatedAgent
 from ..testing.documented import commands as known_commands
 from .families import STYLES, family_of

@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from typing import Optional, TypeVar
 
 from ..agent import Agent
+from ..connection.transport import SLICE, Deadline, wait_future
 from ..errors import ConnectionClosed
 from ..message import Message
-from ..transport import SLICE, Deadline, wait_future
 from .options import UsageError, add_server, make_whole_server, seconds, start
 from .terminal import Screen
 

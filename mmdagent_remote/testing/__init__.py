@@ -11,7 +11,7 @@
             self.agent.emit("RECOG_EVENT_STOP|hello")
             self.agent.expect("SYNTH_START|0|mei_voice_normal|You said hello")
 
-Nothing in the package but the demonstration imports this.
+Nothing in the package but the command line imports this.
 """
 
 from .agent import SimulatedAgent

@@ -10,7 +10,7 @@ from typing import Optional
 from urllib.parse import urlsplit
 
 from ..message import Message
-from ..pattern import Pattern
+from ..vocabulary.pattern import Pattern
 from .application import SpeechTime
 from .client import Client, Options
 from .record import Record

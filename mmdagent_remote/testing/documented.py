@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from ..vocabulary import entries
+from ..vocabulary.table import entries
 
 
 @dataclass(frozen=True)

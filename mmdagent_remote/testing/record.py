@@ -10,7 +10,7 @@ from itertools import islice
 from typing import Optional
 
 from ..message import Message
-from ..pattern import Pattern, describe, matcher_of
+from ..vocabulary.pattern import Pattern, describe, matcher_of
 
 #: Lines kept.
 _MAX_LINES = 100_000

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from mmdagent_remote import fastlane
+from mmdagent_remote.websocket import fastlane
 
 from .environment import find_python27, prepare
 from .process import ProcessError

@@ -1,0 +1,156 @@
+"""How one connection ends: begun once, published once, and who is told of it.
+
+The end is one value, set once by :meth:`Ending.finish`, and comes behind the line queue: every line
+that was received before it is read first. After a close of ours only, the queue is dropped.
+
+What is sent at the end is ``wire.py``'s, and what happens to the socket then ``parting.py``'s.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import NamedTuple, NoReturn, Optional
+
+from ..errors import ConnectionClosed
+from ..limits import Limits
+from ..profile import Profile
+from .linequeue import LineQueue
+from .transport import Deadline, Latch, wait_event
+from .waits import Wait, Waits
+from .wire import Wire
+
+#: Ends that are no error for ``lines()``: normal, going away, no code at all.
+_NORMAL_CODES = frozenset({1000, 1001, 1005})
+
+
+class End(NamedTuple):
+    """How a connection ended."""
+
+    code: int
+    reason: str
+    #: Our own close: lines that were not delivered yet are dropped.
+    ours: bool
+    #: Iteration ends quietly.
+    is_normal: bool
+
+
+class Ending:
+    """The end of one connection, before it is there and after. Every call from any thread.
+
+    Args:
+        name: the connection's, for the errors.
+        state: the connection's state lock, which guards all this, but for reading it.
+    """
+
+    __slots__ = ("end", "closing", "peer_closed", "_name", "_profile", "_limits", "_state", "_queue",
+                 "_wire", "_waits", "_published", "_own_close", "_farewells")
+
+    def __init__(self, name: str, profile: Profile, limits: Limits, state: threading.Lock,
+                 queue: LineQueue, wire: Wire, waits: Waits) -> None:
+        #: How it ended, or None.
+        self.end: Optional[End] = None
+        #: When somebody has begun to end it: until when everything for that is to be done.
+        self.closing: Optional[Deadline] = None
+        #: Whether the peer has said that it ends. Set before the end, by who reads.
+        self.peer_closed = False
+        self._name = name
+        self._profile = profile
+        self._limits = limits
+        self._state = state
+        self._queue = queue
+        self._wire = wire
+        self._waits = waits
+        self._published = Latch()
+        self._own_close: Optional[tuple[int, str]] = None
+        self._farewells: list[Callable[[], None]] = []
+
+    @property
+    def is_open(self) -> bool:
+        """Whether neither side has begun to end it."""
+        return not (self.peer_closed or self.closing is not None or self.end is not None)
+
+    def begin(self, code: int, reason: str) -> bool:
+        """Take no more lines; the time to close runs. False when somebody else closes already."""
+        with self._state:
+            if self.closing is not None or self.end is not None:
+                return False
+            self.closing = Deadline(self._limits.close_timeout)
+            self._own_close = (code, reason)
+        self._wire.seal()
+        return True
+
+    def forsake(self, timeout: float) -> bool:
+        """Say nothing more, not even a Close; the attendant ends it after so many seconds.
+
+        False when it has ended, or somebody closes it already.
+        """
+        with self._state:
+            if self.closing is not None or self.end is not None:
+                return False
+            self.closing = Deadline(timeout)
+        self._wire.abandon()
+        return True
+
+    def finish(self, code: int, reason: str, *, ours: bool = False, fault: bool = False) -> None:
+        """Publish the end, unless there is one.
+
+        Args:
+            ours: we close; `fault`: for a fault of the peer's. Else it is the peer that ended.
+        """
+        is_lost = code == 1006
+        with self._state:
+            if self.end is not None:
+                return
+            if self._own_close is not None:
+                # The peer can answer our Close, and be gone, before we come to say that it was ours.
+                code, reason = self._own_close
+                ours = True
+            by_peer = not (ours or fault)
+            normal = code in _NORMAL_CODES or by_peer and self._profile.ends_without_close
+            self.end = End(code, reason, ours, normal)
+            if ours:
+                self._queue.ready.clear()  # As what waits: what was not delivered is dropped.
+            if self.closing is None:
+                self.closing = Deadline(self._limits.close_timeout)
+        if is_lost:
+            self._wire.abandon()
+        self._wire.seal()
+        self._published.set()
+        # Behind the end: who registers later finds that.
+        if self._waits.pending:
+            self._waits.fail_all(lambda: ConnectionClosed(code, reason, connection=self._name))
+        for farewell in self._farewells:
+            farewell()
+
+    # Who is told
+
+    def wait(self, timeout: Optional[float]) -> bool:
+        """Wait for the end."""
+        return wait_event(self._published, timeout)
+
+    def on_end(self, farewell: Callable[[], None]) -> None:
+        """Have the end told, also one that was already. It must be quick and take no lock but leaves."""
+        with self._state:
+            self._farewells.append(farewell)
+        if self.end is not None:
+            farewell()
+
+    def fail_if_ended(self, wait: Wait) -> None:
+        """After registering a wait: end it, if there is nothing more to come."""
+        if self.end is not None and self._waits.claim(wait):
+            wait.fail(self.error())
+
+    def error(self) -> ConnectionClosed:
+        """How it ended, for a future."""
+        end = self.end
+        code, reason = (end.code, end.reason) if end is not None else (1006, "")
+        return ConnectionClosed(code, reason, connection=self._name)
+
+    def raise_closed(self) -> NoReturn:
+        """Raise how it ended, or that it is about to."""
+        if self.end is not None:
+            raise self.error()
+        gone = self._wire.is_abandoned
+        raise ConnectionClosed(1006 if gone else 1000, "the peer is gone" if gone else "closing",
+                               connection=self._name)

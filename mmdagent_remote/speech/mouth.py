@@ -1,0 +1,218 @@
+"""The speech of one model: which utterance is next, and how each one ends. Pure.
+
+MMDAgent-EX has one mouth for each model, and its events carry the model only. A second SYNTH_START cuts
+the first off, an unknown voice causes no event at all, and the content's own script may speak as
+well. So utterances wait here for each other, and each has a time to begin and a time to end.
+
+What goes in are the lines that were received (echoes too), calls, and the time; what comes out are
+actions: lines to send, and utterances that have ended.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from enum import Enum
+from typing import NamedTuple, Optional, Union
+
+from ..message import Message
+
+#: Seconds in which a voice begins to speak; none comes for a voice that is not there.
+START_TIMEOUT = 3.0
+#: Seconds in which it has ended, whatever the text, and more for each character.
+STOP_TIMEOUT = 60.0
+SECONDS_A_CHARACTER = 0.3
+#: Seconds to wait for the end of what was stopped, before the next is begun.
+DRAIN_TIMEOUT = 1.0
+#: Utterances that may wait for one model.
+MAX_UTTERANCES = 1000
+
+
+class Utterance:
+    """One text to be spoken, in one line or several.
+
+    Args:
+        lines: the commands, each at most as long as a line may be.
+        begin: called when its turn comes; False: it is not wanted any more.
+    """
+
+    def __init__(self, lines: list[str], begin: Callable[[], bool]) -> None:
+        self.lines = deque(lines)
+        self.begin = begin
+
+
+class Send(NamedTuple):
+    """Send this line."""
+
+    line: str
+
+
+class End(NamedTuple):
+    """This utterance has ended: True, spoken to the end; False, stopped or cut off; or an error."""
+
+    utterance: Utterance
+    outcome: Union[bool, Exception]
+
+
+Action = Union[Send, End]
+
+
+class _Phase(Enum):
+    """What is known of the current line."""
+
+    SENT = "sent"
+    STARTED = "started"
+
+
+class Mouth:
+    """One model's. Not thread-safe. Every method returns what is to be done, in order."""
+
+    def __init__(self, model: str) -> None:
+        self._model = model
+        self._waiting: deque[Utterance] = deque()
+        self._current: Optional[Utterance] = None
+        self._line = ""
+        self._phase = _Phase.SENT
+        self._has_echo = False
+        self._peer_echoes = False
+        self._deadline = 0.0
+        # Somebody else's utterance: until when it may last, and whether it has begun.
+        self._other_until: Optional[float] = None
+        self._other_started = False
+        self._other_size = 0
+        # What we stopped has not told its end yet.
+        self._drain_until: Optional[float] = None
+        self._stopped_line = ""
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no more can wait."""
+        return len(self._waiting) >= MAX_UTTERANCES
+
+    @property
+    def next_time(self) -> Optional[float]:
+        """When :meth:`pass_time` has something to do."""
+        times = [time for time in (self._other_until, self._drain_until,
+                                   self._deadline if self._current else None) if time is not None]
+        return min(times, default=None)
+
+    # Calls
+
+    def add(self, utterance: Utterance, now: float) -> list[Action]:
+        """Speak it, when all before it are through."""
+        self._waiting.append(utterance)
+        return self._next(now)
+
+    def stop(self, now: float) -> list[Action]:
+        """Drop what waits, and stop what is speaking, whoever's it is."""
+        actions: list[Action] = [End(utterance, False) for utterance in self._waiting]
+        self._waiting.clear()
+        if self._current is None and self._other_until is None:
+            return actions
+        if self._current:
+            self._stopped_line = self._line
+        actions += [Send(f"SYNTH_STOP|{self._model}"), *self._end_current(False)]
+        self._other_until = None
+        # A new utterance must not take the end of this one for its own.
+        self._drain_until = now + DRAIN_TIMEOUT
+        return actions
+
+    def fail(self, error: Exception) -> list[Action]:
+        """End everything with an error."""
+        actions = self._end_current(error)
+        actions += [End(utterance, error) for utterance in self._waiting]
+        self._waiting.clear()
+        return actions
+
+    def pass_time(self, now: float) -> list[Action]:
+        """Give up what takes too long."""
+        actions: list[Action] = []
+        if self._current and now >= self._deadline:
+            what = ("did not end in time" if self._phase is _Phase.STARTED else
+                    f"did not begin to speak within {START_TIMEOUT:g} s; is there such a voice?")
+            actions += self._end_current(
+                TimeoutError(f"model {self._model} {what}: {self._line[:80]!r}"))
+        if self._other_until is not None and now >= self._other_until:
+            self._other_until = None
+        if self._drain_until is not None and now >= self._drain_until:
+            self._drain_until = None
+        return actions + self._next(now)
+
+    # Lines received
+
+    def receive(self, message: Message, now: float) -> list[Action]:
+        """See a line; those about other models or other things change nothing."""
+        if message.args[:1] != (self._model,):
+            return []
+        self._peer_echoes |= message.is_echo
+        if message.type == "SYNTH_START":
+            return self._started_by_command(message, now)
+        if message.is_echo:
+            return []
+        if message.type == "SYNTH_EVENT_START":
+            self._began(now)
+        elif message.type == "SYNTH_EVENT_STOP":
+            return self._stopped(now)
+        return []
+
+    def _started_by_command(self, message: Message, now: float) -> list[Action]:
+        if message.is_echo and self._current and message == self._line:
+            # Echoes come in the order in which commands are obeyed: ours has cut off any before it.
+            self._has_echo = True
+            self._other_until = None
+            self._deadline = max(self._deadline, now + START_TIMEOUT)
+            return []
+        if message.is_echo and message == self._stopped_line:
+            return []
+        self._other_until = now + START_TIMEOUT
+        self._other_started = False
+        self._other_size = len(message)
+        if self._current and self._phase is _Phase.SENT and not self._has_echo:
+            return []  # It came before ours, which is still to come and cuts it off.
+        return self._end_current(False)
+
+    def _began(self, now: float) -> None:
+        # The echo comes before the event, from a peer that echoes at all.
+        is_ours = self._has_echo or not self._peer_echoes and self._other_until is None
+        if self._current and self._phase is _Phase.SENT and is_ours:
+            self._phase = _Phase.STARTED
+            self._deadline = now + STOP_TIMEOUT + SECONDS_A_CHARACTER * len(self._line)
+        elif self._other_until is not None:
+            self._other_started = True
+            self._other_until = now + STOP_TIMEOUT + SECONDS_A_CHARACTER * self._other_size
+
+    def _stopped(self, now: float) -> list[Action]:
+        if self._drain_until is None and self._current and self._phase is _Phase.STARTED:
+            if self._current.lines:
+                return self._speak(now)
+            return [*self._end_current(True), *self._next(now)]
+        self._drain_until = None
+        if self._other_started:
+            self._other_until = None
+        return self._next(now)
+
+    # One after the other
+
+    def _next(self, now: float) -> list[Action]:
+        actions: list[Action] = []
+        while (self._waiting and self._current is None and self._other_until is None
+               and self._drain_until is None):
+            utterance = self._waiting.popleft()
+            if utterance.begin():
+                self._current = utterance
+                return actions + self._speak(now)
+            actions.append(End(utterance, False))
+        return actions
+
+    def _speak(self, now: float) -> list[Action]:
+        if self._current is None:
+            return []
+        self._line = self._current.lines.popleft()
+        self._phase = _Phase.SENT
+        self._has_echo = False
+        self._deadline = now + START_TIMEOUT
+        return [Send(self._line)]
+
+    def _end_current(self, outcome: Union[bool, Exception]) -> list[Action]:
+        utterance, self._current = self._current, None
+        return [End(utterance, outcome)] if utterance is not None else []

@@ -1,0 +1,115 @@
+"""The mouths of one connection: between what is received, what is said, and the futures of ``say()``.
+
+All of it happens in the connection's courier, one thing after another, so there is no lock.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
+
+from ..connection.connection import Connection
+from ..connection.courier import FutureElsewhere
+from ..errors import ConnectionClosed, InvalidMessage, QueueFull
+from ..message import Message
+from ..websocket.lines import prepare_line
+from .mouth import Action, End, Mouth, Send, Utterance
+
+#: Models that speak on one connection.
+_MAX_MODELS = 1000
+
+
+class Speaker:
+    """Speaks for one connection; made at the first ``say()``. Its methods from any thread."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._mouths: dict[str, Mouth] = {}
+        self._futures: dict[Utterance, Future[bool]] = {}
+        # When a look at the time is due already; one for each mouth is enough.
+        self._alarms: dict[str, float] = {}
+        connection.watch(self._observe, self._farewell, lambda: bool(self._futures))
+
+    def say(self, model: str, lines: list[str], is_wanted: Callable[[], bool]) -> Future[bool]:
+        """Queue an utterance, if it is still wanted behind every stop() that was called before."""
+        future: Future[bool] = FutureElsewhere(self._connection.callbacks.run)
+        # Once it is its turn it cannot be cancelled any more, only stopped.
+        utterance = Utterance(lines, future.set_running_or_notify_cancel)
+        self._futures[utterance] = future
+        self._connection.attend_soon()
+        self._do(model, lambda mouth: self._add(model, mouth, utterance, is_wanted()))
+        return future
+
+    def stop(self, model: str) -> None:
+        """Drop the model's queue and stop its voice."""
+        self._do(model, lambda mouth: mouth.stop(time.monotonic()))
+
+    # Called with the connection's state lock, where a line is read: it must be quick
+
+    def _observe(self, message: Message) -> None:
+        # A line that a handler hands on after the end can come when the courier is gone.
+        if message.startswith("SYNTH_") and self._connection.end is None:
+            model = message.args[0] if message.args else ""
+            self._do(model, lambda mouth: mouth.receive(message, time.monotonic()), known_only=True)
+
+    def _farewell(self) -> None:
+        for model in list(self._mouths):
+            self._do(model, lambda mouth: mouth.fail(self._connection.closed_error()))
+
+    def _do(self, model: str, step: Callable[[Mouth], list[Action]], *,
+            known_only: bool = False) -> None:
+        self._connection.courier.run(lambda: self._step(model, step, known_only))
+
+    # In the courier
+
+    def _step(self, model: str, step: Callable[[Mouth], list[Action]], known_only: bool) -> None:
+        mouth = self._mouths.get(model)
+        if mouth is None:
+            if known_only:
+                return
+            mouth = Mouth(model)
+            if len(self._mouths) < _MAX_MODELS:
+                self._mouths[model] = mouth
+        self._carry_out(mouth, step(mouth))
+        self._set_alarm(model, mouth)
+
+    def _add(self, model: str, mouth: Mouth, utterance: Utterance,
+             is_wanted: bool) -> list[Action]:
+        if self._connection.end is not None:
+            return [End(utterance, self._connection.closed_error())]
+        if self._mouths.get(model) is not mouth:
+            return [End(utterance, QueueFull("too many models have spoken"))]
+        if mouth.is_full:
+            return [End(utterance, QueueFull("too many utterances wait for this model"))]
+        return mouth.add(utterance, time.monotonic()) if is_wanted else [End(utterance, False)]
+
+    def _carry_out(self, mouth: Mouth, actions: list[Action]) -> None:
+        for action in actions:
+            if isinstance(action, Send):
+                try:
+                    self._connection.send([prepare_line(action.line, self._connection.profile)])
+                except (ConnectionClosed, TimeoutError, InvalidMessage) as error:
+                    self._carry_out(mouth, mouth.fail(error))
+                continue
+            future = self._futures.pop(action.utterance, None)
+            if future is not None:
+                # In the courier, since its callbacks are user code.
+                with suppress(InvalidStateError):  # Cancelled by its user.
+                    if isinstance(action.outcome, bool):
+                        future.set_result(action.outcome)
+                    else:
+                        future.set_exception(action.outcome)
+
+    def _set_alarm(self, model: str, mouth: Mouth) -> None:
+        when, known = mouth.next_time, self._alarms.get(model)
+        if when is None or known is not None and known <= when:
+            return
+
+        def wake() -> None:
+            if self._alarms.get(model) == when:
+                del self._alarms[model]
+            self._step(model, lambda mouth: mouth.pass_time(time.monotonic()), True)
+        self._alarms[model] = when
+        self._connection.courier.run_at(when, wake)

@@ -1,0 +1,240 @@
+"""Where a line is cut, and where lines become frame payloads. Pure.
+
+Incoming: :func:`cut_lines` turns a text message into lines. Outgoing:
+:func:`prepare_line` checks and encodes one line for one kind of peer, and
+:func:`next_payload` takes the next frame's payload from what waits.
+:class:`EchoMemory` recognises what MMDAgent-EX sends back.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, deque
+from collections.abc import Iterator
+from typing import Optional, Union
+
+from ..errors import InvalidMessage
+from ..limits import CUT_ECHO, ECHO_MEMORY
+from ..message import check_line
+from ..profile import Profile, echo_of, wrap
+
+# LF, CR and CRLF only: str.splitlines() would also cut at U+2028 or a form feed, inside a text.
+_LINE = re.compile("[^\r\n]+")
+
+# "SND" and four digits, the length of the sound behind them.
+_CHUNK_HEAD = re.compile(rb"SND([0-9]{4})")
+
+
+def cut_lines(text: str) -> Iterator[str]:
+    """The lines of one text message, empty ones dropped, one at a time.
+
+    The end of the message ends a line. Lazily, since a message of newlines
+    would else become a list many times its size.
+    """
+    return (found.group() for found in _LINE.finditer(text))
+
+
+class OutgoingLine:
+    """One checked line, encoded with its newline, and the echo that it will cause.
+
+    Its fields are ``data`` (bytes) and ``echo`` (str, or None where none comes back).
+    """
+
+    __slots__ = ("data", "echo")
+
+    def __init__(self, data: bytes, echo: Optional[str]) -> None:
+        self.data = data
+        self.echo = echo
+
+
+def prepare_line(line: object, profile: Profile) -> OutgoingLine:
+    """Check one whole line and encode it for one kind of peer.
+
+    Raises:
+        TypeError: it is not a ``str``.
+        InvalidMessage: it cannot be carried, to this peer or at all.
+    """
+    return encode_line(check_line(line), profile)
+
+
+def encode_line(text: str, profile: Profile) -> OutgoingLine:
+    """Encode a line that :func:`~mmdagent_remote.message.check_line` has returned, for one kind of peer.
+
+    Raises:
+        InvalidMessage: it cannot be carried to this peer.
+    """
+    if not profile.wraps:
+        return OutgoingLine(text.encode() + b"\n", None)
+    wrapped = wrap(text)
+    # What is issued inside must itself be a line that may be issued.
+    echo = echo_of(text)
+    if echo is not None and echo is not text:
+        check_line(echo)
+    data = wrapped.encode() + b"\n"
+    if profile.max_line is not None and len(data) > profile.max_line:
+        wrapper = len(data) - len(text.encode()) - 1
+        raise InvalidMessage(
+            f"the line takes {len(data)} bytes in UTF-8 with its newline"
+            + (f" and {wrapper} bytes of wrapping" if wrapper else "")
+            + f"; MMDAgent-EX takes at most {profile.max_line}: {text[:80]!r}")
+    return OutgoingLine(data, echo if profile.echoes else None)
+
+
+def prepare_text(text: object, profile: Profile) -> list[OutgoingLine]:
+    """Check a text for ``send_text``: one message as it is, or whole lines only.
+
+    Raises:
+        TypeError: it is not a ``str``.
+        InvalidMessage: it holds a lone surrogate; or the peer takes whole lines, and it is not.
+    """
+    if not isinstance(text, str):
+        raise TypeError(f"send_text() takes a str, not {type(text).__name__}")
+    if profile.max_line is None:
+        try:
+            return [OutgoingLine(text.encode(), None)]
+        except UnicodeEncodeError as error:
+            raise InvalidMessage(
+                "the text holds a lone surrogate, which has no UTF-8 form") from error
+    if not text.endswith("\n"):
+        raise InvalidMessage("towards MMDAgent-EX a text is whole lines, each with its newline")
+    return [prepare_line(line, profile) for line in text[:-1].split("\n")]
+
+
+def prepare_binary(data: object, profile: Profile) -> list[bytes]:
+    """Check bytes for ``send_binary``: one message as it is, or whole audio chunks only.
+
+    Raises:
+        TypeError: it is not ``bytes``, ``bytearray`` or ``memoryview``.
+        InvalidMessage: the peer takes audio chunks, and these are none.
+    """
+    if not isinstance(data, (bytes, bytearray, memoryview)):
+        raise TypeError(f"send_binary() takes bytes, not {type(data).__name__}")
+    data = bytes(data)
+    if profile.max_chunk is None:
+        return [data]
+    chunks, start = [], 0
+    while start < len(data):
+        head = _CHUNK_HEAD.match(data, start)
+        end = head.end() + int(head.group(1)) if head else 0
+        if head is None or end > len(data) or end == head.end() or (end - head.end()) % 2:
+            raise InvalidMessage(
+                f"no whole audio chunk (SND, four digits, so many bytes of 16-bit sound) "
+                f"at byte {start}: {data[start:start + 12]!r}")
+        if end - start > profile.max_chunk:
+            raise InvalidMessage(f"an audio chunk of {end - start} bytes with its head; "
+                                 f"MMDAgent-EX takes at most {profile.max_chunk}")
+        chunks.append(data[start:end])
+        start = end
+    if not chunks:
+        raise InvalidMessage("an empty message; MMDAgent-EX takes an empty frame for a disconnect")
+    return chunks
+
+
+#: What waits in a send queue: lines are joined to text frames, bytes are one binary frame each.
+Outgoing = Union[OutgoingLine, bytes]
+
+
+def size_of(item: Outgoing) -> int:
+    """The bytes that an item takes in the send queue."""
+    return len(item) if isinstance(item, bytes) else len(item.data)
+
+
+def next_payload(waiting: deque[Outgoing], max_frame: Optional[int],
+                 taken_out: Optional[list[Outgoing]] = None) -> tuple[bytes, bool, list[bytes]]:
+    """Take the payload of the next frame from the queue, which must not be empty.
+
+    Args:
+        taken_out: is given the items whose payload it is.
+
+    Returns:
+        the payload, whether it is text, and the payloads, of the same kind, that must follow at once: a
+        line or a chunk longer than ``max_frame`` is cut over consecutive frames with nothing between.
+    """
+    first = waiting.popleft()
+    if taken_out is not None:
+        taken_out.append(first)
+    if isinstance(first, bytes):
+        if max_frame is None or len(first) <= max_frame:
+            return first, False, []
+        return (first[:max_frame], False,
+                [first[start:start + max_frame] for start in range(max_frame, len(first), max_frame)])
+    if max_frame is None:
+        return first.data, True, []
+    if len(first.data) > max_frame:
+        parts = _cut_characters(first.data, max_frame)
+        return parts[0], True, parts[1:]
+    taken, size = [first.data], len(first.data)
+    while waiting:
+        item = waiting[0]
+        if isinstance(item, bytes) or size + len(item.data) > max_frame:
+            break
+        waiting.popleft()
+        if taken_out is not None:
+            taken_out.append(item)
+        taken.append(item.data)
+        size += len(item.data)
+    return b"".join(taken), True, []
+
+
+def _cut_characters(data: bytes, size: int) -> list[bytes]:
+    # A text frame is UTF-8 by itself, so never inside a character: a continuation byte is 10xxxxxx.
+    parts = []
+    while len(data) > size:
+        # A newline alone would be a frame that begins with one, so it takes a character along.
+        end = _boundary(data, size - (len(data) == size + 1)) or _boundary(data, size) or size
+        parts.append(data[:end])
+        data = data[end:]
+    return [*parts, data]
+
+
+def _boundary(data: bytes, end: int) -> int:
+    while end and data[end] & 0xC0 == 0x80:
+        end -= 1
+    return end
+
+
+class EchoMemory:
+    """The last lines sent, to tell their echoes from the peer's own words.
+
+    Not thread-safe: the connection calls it under its state lock, `sent` before the
+    line leaves, so that no echo can be faster than its memory.
+    """
+
+    __slots__ = ("_order", "_count")
+
+    def __init__(self) -> None:
+        self._order: deque[str] = deque()
+        self._count: Counter[str] = Counter()
+
+    def sent(self, line: str) -> None:
+        """Remember a line; beyond the bound the oldest is forgotten."""
+        self._order.append(line)
+        self._count[line] += 1
+        if len(self._order) > ECHO_MEMORY:
+            self._forget(self._order.popleft())
+
+    def claim(self, line: str) -> bool:
+        """Whether a received line is an echo; each line sent is claimed once."""
+        if line not in self._count:
+            whole = self._cut_from(line)
+            if whole is None:
+                return False
+            line = whole
+        # Echoes come in the order of the lines, so that this finds it at or near the front.
+        self._order.remove(line)
+        self._forget(line)
+        return True
+
+    def _cut_from(self, line: str) -> Optional[str]:
+        # The echo of a line that is too long ends after 2047 bytes, maybe inside a character, which was
+        # then replaced. Only a profile with another max_line lets such a line out.
+        size = len(line) * 4
+        if size < CUT_ECHO or len(line.encode("utf-8", "replace")) < CUT_ECHO:
+            return None
+        head = line.rstrip("\ufffd")
+        return next((sent for sent in self._order if sent.startswith(head)), None)
+
+    def _forget(self, line: str) -> None:
+        self._count[line] -= 1
+        if not self._count[line]:
+            del self._count[line]
