@@ -1,17 +1,8 @@
-"""The suite on the branch that macOS and Windows take: ``python -m tests.sliced``.
-
-Arguments are those of ``python -m unittest``; without any it is the whole suite.
-
-One private constant chooses that branch; here it is set before any socket is made.
-"""
+"""The suite on the branch that macOS and Windows take, where every wait is sliced: ``python -m tests.sliced``."""
 
 from __future__ import annotations
 
-import sys
-import unittest
-
-from mmdagent_remote.connection import transport
+from .variants import main
 
 if __name__ == "__main__":
-    transport.SLICED_WAITS = True
-    unittest.main(module=None, argv=["python -m tests.sliced", *(sys.argv[1:] or ["discover"])])
+    main("sliced")

@@ -17,7 +17,7 @@ from mmdagent_remote.vocabulary.pattern import matcher_of
 from mmdagent_remote.serving.settings import Routes, normal_path
 from mmdagent_remote.vocabulary.table import answer_to, entries
 
-from .test_protocol import TEXT, events_of, frame, opened, pieces_of
+from .websocket.test_protocol import TEXT, events_of, frame, opened, pieces_of
 
 FIELDS = st.lists(st.text("AB1", max_size=2), min_size=1, max_size=4)
 PATHS = st.text("ab/-1é ", max_size=8)

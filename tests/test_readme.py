@@ -17,7 +17,7 @@ from mmdagent_remote import Agent, Handler, Server
 from mmdagent_remote.mdf import mdf_lines
 from mmdagent_remote.testing import SimulatedAgent
 from tests.support import DEADLINE, PROJECT, TestCase
-from tests.test_samples import SAMPLES, Client, ProgramCase
+from tests.samples.test_samples import SAMPLES, Client, ProgramCase
 
 ENGLISH = PROJECT / "README.md"
 JAPANESE = PROJECT / "README.ja.md"

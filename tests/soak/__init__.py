@@ -1,6 +1,6 @@
 """Everything at once, for as long as it is told: ``python -m tests.soak [--minutes 10]``.
 
-Not part of the suite: ``tests/test_soak.py`` runs it for a few seconds only. A server in a
+Not part of the suite: ``tests/soak/test_soak.py`` runs it for a few seconds only. A server in a
 process of its own meets healthy agents whose every line is accounted for, and at the same
 time slow, stalled, vanished and hostile peers, connects and disconnects in every style, and
 restarts of its own. At the end nothing may be lost, and nothing leaked.

@@ -1,0 +1,159 @@
+"""Peers that do not read: nobody else waits for them, and they not for ever."""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import suppress
+from typing import Optional
+
+from mmdagent_remote import ConnectionClosed, Server
+
+from ..client import PING, Client, frame
+from ..support import DEADLINE, Recorder, client_context, server_context, wait_until
+from .attack import LATE, Echo, HostileCase, wait_done
+
+#: A few thousand of these fill the kernel's buffers.
+_LINE = "x" * 1000
+
+
+class Sending(Recorder):
+    """Sends without end in its own thread once it is told to, and notes how that ended."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sent_at = 0.0
+        self.failed_at = 0.0
+        self.failure: Optional[Exception] = None
+
+    def on_message(self, message: str) -> None:
+        try:
+            while True:
+                self.sent_at = time.monotonic()
+                self.send(_LINE)
+        except (TimeoutError, ConnectionClosed) as error:
+            self.failed_at = time.monotonic()
+            self.failure = error
+            raise
+
+
+class NeverReadsTests(HostileCase):
+    """Clients that never read what we send."""
+
+    def stuck(self, server: Server, client: Client) -> Sending:
+        """The handler of a client that told it to send, and does not read."""
+        client.text("go\n")
+        handler = server.wait_connected(DEADLINE)
+        assert isinstance(handler, Sending)
+        wait_until(lambda: handler.sent_at and time.monotonic() - handler.sent_at > 0.1,
+                   "a send is stuck")
+        return handler
+
+    def test_send_gives_up(self) -> None:
+        """send raises TimeoutError after send_timeout; the connection is dropped soon after."""
+        for tls in (False, True):
+            with self.subTest(tls=tls):
+                context = server_context() if tls else None
+                with self.logged():
+                    server = self.serve(Sending, send_timeout=0.5, ssl_context=context)
+                    with Client(server, tls=client_context() if tls else None) as client:
+                        handler = self.stuck(server, client)
+                        wait_done(handler)
+                        ended = time.monotonic()
+                # ConnectionClosed where a loaded machine lets the attendant be quicker.
+                self.assertIsInstance(handler.failure, (TimeoutError, ConnectionClosed))
+                self.assertGreater(handler.failed_at - handler.sent_at, 0.45)
+                self.assertLess(handler.failed_at - handler.sent_at, LATE)
+                self.assertLess(ended - handler.failed_at, LATE)
+                self.assertEqual(handler.closes, [(1006, "send timeout")])
+
+    def test_others_go_on(self) -> None:
+        """While a send is stuck, others are served, and no memory is taken."""
+        server = self.serve({"/stuck": Sending, "/": Echo}, send_timeout=DEADLINE)
+        with Client(server, "/stuck") as client:
+            with self.memory_bounded():
+                handler = self.stuck(server, client)
+                with Client(server) as other:
+                    for _ in range(20):
+                        self.assert_served(other)
+            self.assertFalse(handler.closed)
+            self.assert_idle()
+        wait_done(handler)
+
+    def test_drop_by_drop(self) -> None:
+        """A client that reads a few bytes now and then does not stretch send_timeout."""
+        server = self.serve(send_timeout=0.5)
+        with Client(server) as client:
+            agent, stop = server.accept(DEADLINE), threading.Event()
+
+            def drip() -> None:
+                while not stop.wait(0.01) and client.sock.recv(20_000):
+                    pass
+            dripping = self.in_thread(drip)
+            began = time.monotonic()
+            # Whether the sender or the attendant is quicker to end it is a race.
+            with suppress(TimeoutError, ConnectionClosed):
+                agent.send_binary(bytes(40_000_000))  # 20 s of drops.
+            self.assertTrue(agent.wait_closed(DEADLINE))
+            self.assertLess(time.monotonic() - began, LATE)
+            stop.set()
+            dripping.join(DEADLINE)
+
+    def test_broadcast_does_not_wait(self) -> None:
+        """While a send is stuck, broadcast returns at once; its queue is bounded and told full."""
+        server = self.serve(Sending, send_timeout=DEADLINE)
+        with Client(server) as client:
+            handler = self.stuck(server, client)
+            with self.memory_bounded(4_000_000):
+                began = time.monotonic()
+                failed = [server.broadcast(_LINE)]
+                while not failed[-1] and len(failed) < 20_000:
+                    failed.append(server.broadcast(_LINE))
+                self.assertLess(time.monotonic() - began, LATE)
+            self.assertEqual((failed[0], failed[-1]), ([], [handler]))
+        wait_done(handler)
+
+    def test_second_sender(self) -> None:
+        """A second thread that waits to send to a stuck peer waits no longer than the connection."""
+        server = self.serve(Sending, send_timeout=0.7)
+        with Client(server) as client:
+            handler = self.stuck(server, client)
+
+            def send() -> None:
+                try:
+                    handler.send("me too")
+                except (TimeoutError, ConnectionClosed):
+                    pass
+            second = self.in_thread(send)
+            wait_done(handler)
+            second.join(LATE)
+            self.assertFalse(second.is_alive())
+
+    def test_close_does_not_wait(self) -> None:
+        """close() and shutdown() wait for a stuck send no longer than close_timeout."""
+        server = self.serve(Sending, send_timeout=DEADLINE)
+        with Client(server) as one, Client(server) as two:
+            handler = self.stuck(server, one)
+            began = time.monotonic()
+            handler.close()
+            wait_done(handler)
+            self.assertLess(time.monotonic() - began, LATE)
+            self.stuck(server, two)
+            began = time.monotonic()
+            self.assertEqual(server.shutdown(DEADLINE), [])
+            self.assertLess(time.monotonic() - began, LATE)
+
+    def test_pongs_that_nobody_reads(self) -> None:
+        """A flood of pings from a client that does not read their pongs takes no memory, and ends."""
+        server = self.serve(Echo, send_timeout=1.0)
+        with Client(server) as client, Client(server) as other:
+            wait_until(lambda: len(server.connections) == 2)
+            handler = next(each for each in server.connections
+                           if each.remote_address == client.sock.getsockname())
+            piece = frame(b"p" * 125, PING) * 500
+            self.in_thread(self.flood, client, piece, 10_000)
+            wait_until(lambda: handler._connected().wire.is_stuck or handler.closed)
+            with self.memory_bounded():
+                self.assert_served(other)
+                wait_done(handler)
+            self.assertEqual(handler.closes, [(1006, "send timeout")])
