@@ -32,8 +32,8 @@ FILE_TIMEOUT = 300.0
 #: Seconds that a worker has to end by itself after Ctrl-C.
 _GRACE = 2.0
 #: They take the longest, so they begin first. It costs nothing but time when this is out of date.
-_LONGEST = ("tests.test_rooms", "tests.websocket.test_fastlane_streams", "tests.samples.test_samples",
-            "tests.test_callbacks", "tests.test_server", "tests.hostile.test_flow",
+_LONGEST = ("tests.websocket.test_fastlane_streams", "tests.samples.test_samples",
+            "tests.test_callbacks", "tests.test_server", "tests.long.poco.test_simulated",
             "tests.cli.test_cli", "tests.complaints.test_shutdown", "tests.samples.test_dialogue",
             "tests.sound.test_player", "tests.test_handler", "tests.peers.test_promises")
 

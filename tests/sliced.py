@@ -1,4 +1,4 @@
-"""The suite on the branch that macOS and Windows take, where every wait is sliced: ``python -m tests.sliced``."""
+"""The suite with sliced waits, as on macOS and Windows: ``python -m tests.sliced``."""
 
 from __future__ import annotations
 

@@ -134,12 +134,16 @@ class WaitTests(AgentCase):
         agent, simulated = self.pair()
         simulated.emit("KEY|a")
         wait_until(lambda: agent.seen)
-        future = agent.submit("KEYVALUE_SET", "a", until=("KEY|b", re.compile("X+")), timeout=0.1)
+        # Lines are remembered while there is a wait: this one, whenever the next one's time is over.
+        other = agent.submit("VALUE_GET", "v", until="NEVER", timeout=None)
         simulated.emit("KEY|c")
+        wait_until(lambda: "KEY|c" in agent.seen)
+        future = agent.submit("KEYVALUE_SET", "a", until=("KEY|b", re.compile("X+")), timeout=0.1)
         for call in (lambda: future.result(DEADLINE), lambda: agent.wait_for("KEY|b", timeout=0.1)):
             with self.assertRaisesRegex(TimeoutError, r"no 'KEY\|b'"):
                 call()
         self.assertRegex(str(future.exception()), r"or /X\+/ within 0.1 s; the last lines.*KEY\|c")
+        self.assertTrue(other.cancel())
         simulated.emit("KEY|b")
         wait_until(lambda: agent.seen == ["KEY|a", "KEY|c", "KEY|b"])
 

@@ -13,8 +13,8 @@ from contextlib import suppress
 
 from mmdagent_remote import Agent, ConnectionClosed, Message, QueueFull
 
-from mmdagent_remote.serving import attendant
 from mmdagent_remote.connection.waits import Wait
+from mmdagent_remote.serving import attendant
 from tests.support import DEADLINE, wait_until
 from tests.test_agent import AgentCase, Noting
 

@@ -10,12 +10,12 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from mmdagent_remote import Handler, Message
-from mmdagent_remote.websocket.keepalive import KeepAlive, Verdict
 from mmdagent_remote.limits import Limits
 from mmdagent_remote.mdf import start_text
-from mmdagent_remote.vocabulary.pattern import matcher_of
 from mmdagent_remote.serving.settings import Routes, normal_path
+from mmdagent_remote.vocabulary.pattern import matcher_of
 from mmdagent_remote.vocabulary.table import answer_to, entries
+from mmdagent_remote.websocket.keepalive import KeepAlive, Verdict
 
 from .websocket.test_protocol import TEXT, events_of, frame, opened, pieces_of
 

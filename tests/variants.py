@@ -32,4 +32,4 @@ def main(name: str) -> None:
     """Run the suite, or what the command line names, so changed."""
     os.environ[_VARIABLE] = name
     apply()
-    unittest.main(module=None, argv=[f"python -m tests.{name}", *(sys.argv[1:] or ["discover"])])
+    unittest.main(module=None, argv=[f"python -m tests.{name}", *sys.argv[1:]])

@@ -41,7 +41,7 @@ from .delivery import look_back
 from .ending import End, Ending
 from .linequeue import LineQueue
 from .naming import ConnectionLogger
-from .parting import Parting
+from .parting import LAST_PARTS, Parting
 from .reading import Reading
 from .transport import Deadline, DeadlinePassed, TLSCodec, Transport, acquire_lock, wait_future
 from .waits import Wait, Waits
@@ -356,7 +356,9 @@ class Connection:
     def tick(self, now: float) -> None:
         """Look after pings, stuck sends and the close's deadline; about once a second."""
         if self.end is not None or self._ending.closing is not None:
-            if self._ending.closing is not None and self._ending.closing.is_over:
+            # The rest of a line has its time first: half a line spoils the first line after a
+            # reconnect.
+            if self._ending.closing is not None and self._ending.closing.is_over_since(LAST_PARTS):
                 self._transport.abort()
             return
         progress, since = self._seen_progress

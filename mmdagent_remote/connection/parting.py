@@ -14,8 +14,8 @@ from .ending import End
 from .transport import Deadline, DeadlinePassed, TLSCodec, Transport
 from .wire import Wire
 
-#: Seconds beyond close_timeout for the rest of a line that has begun.
-_LAST_PARTS = 0.4
+#: Seconds beyond close_timeout for the rest of a line that has begun to leave.
+LAST_PARTS = 0.4
 
 
 class Parting:
@@ -44,7 +44,7 @@ class Parting:
             # When its time is over only the rest of a line and the Close are left; half a line would
             # spoil the first one after a reconnect.
             is_told = end.code != 1006 and (
-                self._wire.flush(deadline) or self._wire.flush(Deadline(_LAST_PARTS)))
+                self._wire.flush(deadline) or self._wire.flush(Deadline(LAST_PARTS)))
             if is_told:
                 self._linger(end, Deadline(min(deadline.remaining() or 0.0, linger)))
         except OSError:

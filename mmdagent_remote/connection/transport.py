@@ -61,7 +61,11 @@ class Deadline:
     @property
     def is_over(self) -> bool:
         """Whether the time has come."""
-        return self._end is not None and time.monotonic() >= self._end
+        return self.is_over_since(0.0)
+
+    def is_over_since(self, seconds: float) -> bool:
+        """Whether the time came so many seconds ago, or earlier."""
+        return self._end is not None and time.monotonic() >= self._end + seconds
 
 
 def sliced(left: Optional[float]) -> Optional[float]:

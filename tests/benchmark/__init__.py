@@ -1,6 +1,7 @@
 """How fast it is, beside other blocking servers: ``python -m tests.benchmark``; docs/benchmark.md.
 
-Not part of the suite, and never a timed test: ``tests/benchmark/test_benchmark.py`` only sees that it works.
+Not part of the suite, and never a timed test: ``tests/benchmark/test_benchmark.py`` only sees that it
+works.
 Each server has a process of its own, the load comes from another, and a third, the program
 itself, tells both what to do. In each round all servers have their turn, and only rates of one
 round are compared.

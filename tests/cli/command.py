@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import socket
 import threading
 from contextlib import redirect_stderr, redirect_stdout
 from io import StringIO
 from typing import NamedTuple
+from unittest import mock
 
 from mmdagent_remote.cli import main
 
@@ -22,7 +24,10 @@ class Done(NamedTuple):
 
 
 def run_main(*arguments: str) -> Done:
-    """Run the command line to its end, and leave signals and logging as they were."""
+    """Run the command line to its end, and leave signals and logging as they were.
+
+    It has 80 columns, however wide the terminal of the tests is.
+    """
     handlers, level = logging.root.handlers[:], logging.root.level
     is_main = threading.current_thread() is threading.main_thread()
     terminate = signal.getsignal(signal.SIGTERM)
@@ -30,7 +35,8 @@ def run_main(*arguments: str) -> Done:
     try:
         with redirect_stdout(out), redirect_stderr(err):
             try:
-                status = main(arguments)
+                with mock.patch.dict(os.environ, COLUMNS="80"):
+                    status = main(arguments)
             except SystemExit as error:
                 status = error.code
     finally:

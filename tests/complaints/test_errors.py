@@ -10,8 +10,8 @@ from pathlib import Path
 import mmdagent_remote
 from mmdagent_remote import ConnectionClosed, Message
 
+from ..attack import Echo, HostileCase, reset, wait_done
 from ..client import CLOSE, Client, frame
-from ..hostile.attack import Echo, HostileCase, reset, wait_done
 from ..support import DEADLINE, Recorder, TestCase, fill, wait_until
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from mmdagent_remote import ConnectionClosed, Message
 
+from ..attack import HostileCase, reset, wait_done
 from ..client import CLOSE, PING, PONG, Client, frame
-from ..hostile.attack import HostileCase, reset, wait_done
 from ..support import DEADLINE, Recorder, wait_until
 
 

@@ -7,8 +7,8 @@ import logging
 
 from mmdagent_remote import ConnectionClosed
 
+from ..attack import HostileCase
 from ..client import CLOSE, TEXT, Client, frame, request
-from ..hostile.attack import HostileCase
 from ..support import DEADLINE, Recorder, wait_until
 
 

@@ -6,8 +6,8 @@ import random
 import threading
 import time
 
+from ..attack import HostileCase, reset
 from ..client import BINARY, CLOSE, TEXT, Client, frame
-from ..hostile.attack import HostileCase, reset
 from ..support import DEADLINE, Recorder, wait_until
 
 

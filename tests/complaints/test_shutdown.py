@@ -13,8 +13,8 @@ import unittest
 from mmdagent_remote import Message
 from mmdagent_remote.serving.session import Session
 
+from ..attack import LATE, Echo, HostileCase, reset, wait_done
 from ..client import CLOSE, Client, frame, request
-from ..hostile.attack import LATE, Echo, HostileCase, reset, wait_done
 from ..support import DEADLINE, PROJECT, Recorder, wait_until
 
 #: Every call in which a main thread may block, interrupted in each.

@@ -10,8 +10,8 @@ from typing import Optional
 from mmdagent_remote import Message
 from mmdagent_remote.connection.delivery import look_back, offer_or_put
 from mmdagent_remote.connection.linequeue import LineQueue
-from mmdagent_remote.websocket.protocol import Item
 from mmdagent_remote.connection.waits import Wait, Waits
+from mmdagent_remote.websocket.protocol import Item
 
 
 class DeliveryTest(unittest.TestCase):

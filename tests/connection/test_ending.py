@@ -8,13 +8,13 @@ from typing import Any
 
 from mmdagent_remote import ConnectionClosed, Message
 from mmdagent_remote.connection.ending import End, Ending
-from mmdagent_remote.websocket.lines import prepare_line
-from mmdagent_remote.limits import Limits
 from mmdagent_remote.connection.linequeue import LineQueue
-from mmdagent_remote.profile import MMDAGENT_EX, STRICT, Profile
 from mmdagent_remote.connection.transport import Deadline
 from mmdagent_remote.connection.waits import Wait, Waits
 from mmdagent_remote.connection.wire import Wire, WireSealed
+from mmdagent_remote.limits import Limits
+from mmdagent_remote.profile import MMDAGENT_EX, STRICT, Profile
+from mmdagent_remote.websocket.lines import prepare_line
 
 from ..support import DEADLINE, TestCase
 from ..websocket.test_protocol import opened

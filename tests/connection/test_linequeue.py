@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from mmdagent_remote import Message
-from mmdagent_remote.limits import MAX_QUEUE_BYTES
 from mmdagent_remote.connection.linequeue import LineQueue
+from mmdagent_remote.limits import MAX_QUEUE_BYTES
 from mmdagent_remote.websocket.protocol import PeerFault
 
 from ..support import DEADLINE

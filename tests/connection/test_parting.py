@@ -9,12 +9,12 @@ import time
 import unittest
 
 from mmdagent_remote.connection.ending import End
-from mmdagent_remote.limits import Limits
-from mmdagent_remote.websocket.lines import prepare_line
 from mmdagent_remote.connection.parting import Parting
-from mmdagent_remote.profile import STRICT
 from mmdagent_remote.connection.transport import Deadline
 from mmdagent_remote.connection.wire import Wire
+from mmdagent_remote.limits import Limits
+from mmdagent_remote.profile import STRICT
+from mmdagent_remote.websocket.lines import prepare_line
 
 from ..client import CLOSE, frame
 from ..support import DEADLINE, TestCase

@@ -15,9 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmdagent_remote.connection import turnstile
-from mmdagent_remote.limits import TURNSTILE_PLACES
 from mmdagent_remote.connection.transport import SLICED_WAITS, Deadline, Transport
 from mmdagent_remote.connection.turnstile import Places, Turnstile, Waiter
+from mmdagent_remote.limits import TURNSTILE_PLACES
 
 from ..support import DEADLINE, TestCase, wait_until
 

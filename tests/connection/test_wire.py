@@ -11,8 +11,8 @@ from typing import Union
 from unittest import mock
 
 from mmdagent_remote import (MMDAGENT_EX, STRICT, ConnectionClosed, Handler, InvalidMessage, Message)
-from mmdagent_remote.websocket.lines import prepare_line
 from mmdagent_remote.connection.transport import Transport
+from mmdagent_remote.websocket.lines import prepare_line
 
 from ..client import BINARY, CLOSE, PING, PONG, TEXT, Client, Frame, frame
 from ..support import DATA, DEADLINE, Recorder, TestCase, wait_until

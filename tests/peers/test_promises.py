@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from mmdagent_remote import (MMDAGENT_EX, ConnectionClosed, Handler, InvalidMessage, Profile,
                              callbacks)
 from mmdagent_remote.callbacks import WebSocketHandler, WebsocketServer
-from mmdagent_remote.websocket.lines import prepare_line
 from mmdagent_remote.testing.receiver import Fault, Issued, Receiver, Sound
+from mmdagent_remote.websocket.lines import prepare_line
 
 from ..client import BINARY, CLOSE, TEXT, Client
 from ..support import DEADLINE, Recorder, TestCase, wait_until

@@ -117,7 +117,9 @@ class LipsyncTest(AudioCase):
         self.assertEqual(program.err, ["Name a sound file, or install espeak-ng, which can make one."])
         for name, words in (("no such.wav", "No such file"), (__file__, "no sound file")):
             program = self.start("lipsync_wav.py", name)
-            self.agent(program)
+            # Not until it is connected: on a busy machine that is over before anybody looks.
+            agent = SimulatedAgent(f"ws://127.0.0.1:{program.port}/chat", chatter=False, retry_count=100)
+            self.addCleanup(self.leave_well, agent.start())
             self.assertEqual(program.wait(), 1)
             self.assertIn(words, program.err[-1])
             self.assertNotIn("Traceback", "".join(program.err))

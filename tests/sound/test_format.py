@@ -7,9 +7,9 @@ import unittest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mmdagent_remote.profile import MMDAGENT_EX
 from mmdagent_remote.sound.format import CHUNK_SIZE, PLAYED, Chunker, Format, chunk_of, seconds_of
 from mmdagent_remote.websocket.lines import prepare_binary
-from mmdagent_remote.profile import MMDAGENT_EX
 
 
 class FormatTests(unittest.TestCase):

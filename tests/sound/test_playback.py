@@ -5,10 +5,10 @@ from __future__ import annotations
 import unittest
 from typing import Optional, Union
 
+from mmdagent_remote.profile import MMDAGENT_EX
 from mmdagent_remote.sound.format import CHUNK_SIZE, seconds_of
 from mmdagent_remote.sound.playback import (AGENT_DELAY, BUSY_PAUSE, LEAST_PAUSE, MAX_CLIPS,
                                             PATIENCE, Action, Chunk, Clip, Done, Line, Playback)
-from mmdagent_remote.profile import MMDAGENT_EX
 
 CHUNK = seconds_of(CHUNK_SIZE)
 

@@ -15,12 +15,12 @@ from unittest import mock
 
 from mmdagent_remote import Handler
 
+from mmdagent_remote.limits import Limits
+from mmdagent_remote.profile import STRICT
 from mmdagent_remote.websocket import fastlane
 from mmdagent_remote.websocket.fastlane import (NO_FRAME, TRANSLATE_FROM, FastLane, data_frame,
                                                 find_unmask, line_frames, parse_head, unmask_number,
                                                 unmask_python, unmask_translate)
-from mmdagent_remote.limits import Limits
-from mmdagent_remote.profile import STRICT
 
 from ..client import BINARY, CLOSE, PING, PONG, TEXT, Client, frame_head
 from ..support import PROJECT, TestCase

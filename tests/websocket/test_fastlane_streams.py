@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from wsproto import ConnectionType
 from wsproto.connection import Connection
 
-from mmdagent_remote.websocket import fastlane
 from mmdagent_remote.limits import Limits
 from mmdagent_remote.profile import MMDAGENT_EX, STRICT, Profile
+from mmdagent_remote.websocket import fastlane
 from mmdagent_remote.websocket.protocol import (Inbound, LenientText, PeerClosed, PeerFault,
                                                 PingReceived, ServerProtocol)
 
@@ -25,8 +25,6 @@ from .test_protocol import close_payload, frame, pieces_of
 
 CONTINUATION = 0
 
-#: Streams of the differential test, over both profiles.
-STREAMS = 20_000
 
 TEXTS = ["", "A", "KEY|a", "RECOG_EVENT_STOP|hello\n", "a\nb", "\n", "one\r\ntwo\rthree\n\n", "é",
          "こんにちは\n", "😀" * 3, "x" * 123 + "\n", "y" * 125, "z" * 126, "w" * 300]
@@ -209,6 +207,8 @@ class DifferentialTest(unittest.TestCase):
     """The same bytes to wsproto alone, and to the lane with wsproto behind it."""
 
     maxDiff = None
+    #: Random streams, over both profiles; ``tests/long`` has four times as many.
+    streams = 5_000
 
     def setUp(self) -> None:
         # With tests.lane_off there would be nothing to compare.
@@ -224,7 +224,7 @@ class DifferentialTest(unittest.TestCase):
         """Any stream, cut anywhere, leads to the same events and answers at the same moments."""
         seed = int.from_bytes(os.urandom(4), "big")
         kinds = set()
-        for number in range(STREAMS):
+        for number in range(self.streams):
             case = case_of(random.Random(seed + number))
             why = f"case_of(random.Random({seed + number})):"
             self.check(case, why)

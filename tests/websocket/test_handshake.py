@@ -16,10 +16,10 @@ from wsproto import ConnectionType, WSConnection
 from wsproto.events import AcceptConnection
 from wsproto.events import Request as ClientRequest
 
-from mmdagent_remote.websocket.handshake import (BadRequest, Headers, Request, parse_request,
-                                                 phrase_of, split_head)
 from mmdagent_remote.limits import MAX_REQUEST_SIZE, Limits
 from mmdagent_remote.profile import MMDAGENT_EX, STRICT, Profile
+from mmdagent_remote.websocket.handshake import (BadRequest, Headers, Request, parse_request,
+                                                 phrase_of, split_head)
 from mmdagent_remote.websocket.protocol import ServerProtocol
 
 RECORDED = (Path(__file__).parent.parent / "data" / "handshake.txt").read_bytes()

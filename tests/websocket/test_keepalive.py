@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import unittest
 
-from mmdagent_remote.websocket.keepalive import KeepAlive, Verdict
 from mmdagent_remote.limits import Limits
+from mmdagent_remote.websocket.keepalive import KeepAlive, Verdict
 
 
 class KeepAliveTests(unittest.TestCase):

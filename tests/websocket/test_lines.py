@@ -11,14 +11,14 @@ from unittest import mock
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmdagent_remote.websocket import lines
 from mmdagent_remote.errors import InvalidMessage
 from mmdagent_remote.limits import ECHO_MEMORY
+from mmdagent_remote.message import Message
+from mmdagent_remote.profile import MMDAGENT_EX, STRICT
+from mmdagent_remote.websocket import lines
 from mmdagent_remote.websocket.lines import (EchoMemory, Outgoing, OutgoingLine, cut_lines,
                                              next_payload, prepare_binary, prepare_line,
                                              prepare_text, size_of)
-from mmdagent_remote.message import Message
-from mmdagent_remote.profile import MMDAGENT_EX, STRICT
 
 WRAPPER = "__AV_MESSAGE,"
 TEXTS = st.text(st.one_of(st.sampled_from("\r\n\n\v\f\x1c\x85\u2028|a"), st.characters()))

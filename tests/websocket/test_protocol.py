@@ -23,10 +23,10 @@ from wsproto.events import Request as ClientRequest
 from wsproto.extensions import PerMessageDeflate
 from wsproto.utilities import LocalProtocolError
 
-from mmdagent_remote.websocket.handshake import parse_request
 from mmdagent_remote.limits import Limits
 from mmdagent_remote.message import Message
 from mmdagent_remote.profile import MMDAGENT_EX, STRICT, Profile
+from mmdagent_remote.websocket.handshake import parse_request
 from mmdagent_remote.websocket.protocol import (Inbound, LenientText, PeerClosed, PeerFault,
                                                 PingReceived, ServerProtocol)
 

@@ -12,9 +12,9 @@ from contextlib import suppress
 from types import SimpleNamespace
 from unittest import mock
 
-from ..client import Client, frame, request
-from ..support import DEADLINE, PROJECT, wait_until
-from .attack import LATE, Echo, HostileCase
+from ...attack import LATE, Echo, HostileCase
+from ...client import Client, frame, request
+from ...support import DEADLINE, PROJECT, wait_until
 
 try:
     import resource

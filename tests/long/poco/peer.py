@@ -8,8 +8,8 @@ import socket
 import struct
 import time
 
-from ..client import TEXT, Client, Frame, frame
-from ..support import DEADLINE
+from ...client import TEXT, Client, Frame, frame
+from ...support import DEADLINE
 
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 

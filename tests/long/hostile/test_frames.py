@@ -6,9 +6,9 @@ import random
 import socket
 import time
 
-from ..client import BINARY, CLOSE, PING, PONG, Client, frame, request
-from ..support import DEADLINE, Recorder, wait_until
-from .attack import LATE, Echo, HostileCase, reset, wait_done
+from ...attack import LATE, Echo, HostileCase, reset, wait_done
+from ...client import BINARY, CLOSE, PING, PONG, Client, frame, request
+from ...support import DEADLINE, Recorder, wait_until
 
 #: What no client may send, and the code that it gets.
 _FAULTS = {

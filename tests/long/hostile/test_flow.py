@@ -9,9 +9,9 @@ from typing import Optional
 
 from mmdagent_remote import ConnectionClosed, Server
 
-from ..client import PING, Client, frame
-from ..support import DEADLINE, Recorder, client_context, server_context, wait_until
-from .attack import LATE, Echo, HostileCase, wait_done
+from ...attack import LATE, Echo, HostileCase, wait_done
+from ...client import PING, Client, frame
+from ...support import DEADLINE, Recorder, client_context, server_context, wait_until
 
 #: A few thousand of these fill the kernel's buffers.
 _LINE = "x" * 1000

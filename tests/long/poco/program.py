@@ -18,7 +18,7 @@ from typing import Any
 
 from mmdagent_remote import Server
 
-from ..support import DEADLINE, PROJECT, TestCase, wait_until
+from ...support import DEADLINE, PROJECT, TestCase, wait_until
 
 SOURCES = Path(__file__).parent
 FLAGS = ["-std=c++17", "-O1", "-Wall", "-Wextra", "-pthread"]

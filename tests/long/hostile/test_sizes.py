@@ -8,9 +8,9 @@ import zlib
 
 from mmdagent_remote import Handler, Message
 
-from ..client import BINARY, CLOSE, TEXT, Client, frame, frame_head
-from ..support import DEADLINE, Recorder, wait_until
-from .attack import Echo, HostileCase, wait_done
+from ...attack import Echo, HostileCase, wait_done
+from ...client import BINARY, CLOSE, TEXT, Client, frame, frame_head
+from ...support import DEADLINE, Recorder, wait_until
 
 _PIECE = bytes(64 * 1024)
 _DEFLATE = "Sec-WebSocket-Extensions: permessage-deflate"

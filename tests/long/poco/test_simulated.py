@@ -14,9 +14,9 @@ from typing import NamedTuple, Optional, Union
 
 from mmdagent_remote.testing import SimulatedAgent
 
-from ..client import BINARY, CLOSE, PING, PONG, TEXT
-from ..support import DEADLINE, wait_until
-from ..testing.peer import ClientFrame, Peer, Visit, server_frame
+from ...client import BINARY, CLOSE, PING, PONG, TEXT
+from ...support import DEADLINE, wait_until
+from ...testing.peer import ClientFrame, Peer, Visit, server_frame
 from .program import PocoCase, PocoClient
 
 

@@ -12,8 +12,8 @@ import time
 
 from mmdagent_remote import InvalidMessage, Message
 
-from ..client import BINARY, CLOSE, PING, PONG, frame
-from ..support import DATA, DEADLINE, Recorder, wait_until
+from ...client import BINARY, CLOSE, PING, PONG, frame
+from ...support import DATA, DEADLINE, Recorder, wait_until
 from .peer import Peer
 from .program import PocoCase, PocoClient
 

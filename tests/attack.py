@@ -12,8 +12,8 @@ from contextlib import contextmanager
 
 from mmdagent_remote import Message
 
-from ..client import Client
-from ..support import DEADLINE, Recorder, TestCase, wait_until
+from .client import Client
+from .support import DEADLINE, Recorder, TestCase, wait_until
 
 #: Generous: what is promised within a tenth of a second may take so long on a loaded machine.
 LATE = 8.0

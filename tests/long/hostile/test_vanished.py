@@ -11,8 +11,8 @@ import unittest
 
 from mmdagent_remote import ConnectionClosed, Server
 
-from ..support import DEADLINE, PROJECT, Recorder
-from .attack import LATE, HostileCase, wait_done
+from ...attack import LATE, HostileCase, wait_done
+from ...support import DEADLINE, PROJECT, Recorder
 
 #: A few thousand of these fill the kernel's buffers.
 _LINE = "x" * 1000

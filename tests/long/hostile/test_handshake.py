@@ -7,9 +7,9 @@ import ssl
 import time
 import warnings
 
-from ..client import Client, request
-from ..support import DATA, DEADLINE, Recorder, TestCase, client_context, server_context, wait_until
-from .attack import LATE, Echo, HostileCase, reset
+from ...attack import LATE, Echo, HostileCase, reset
+from ...client import Client, request
+from ...support import DATA, DEADLINE, Recorder, TestCase, client_context, server_context, wait_until
 
 _GOOD = request()
 _KEY = b"Sec-WebSocket-Key: nLQTUQM3yFumh2d27HB3Kg==\r\n"
