@@ -1,7 +1,7 @@
-"""``Agent``: a Handler that can wait for answers, speak, and hand messages to methods of their own.
+"""``Agent``: a Handler that can wait for answers, speak, and pass messages to marked methods.
 
-It is also what ``Server.accept()`` returns. How a wait finds its line is in ``waits.py``, how
-utterances follow each other in ``speech.py``.
+``Server.accept()`` returns one, too. ``connection/waits.py`` matches lines to waits;
+``speech/mouth.py`` puts utterances in order.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from .vocabulary.table import answer_to
 
 _Method = TypeVar("_Method", bound=Callable[..., object])
 
-#: What a line may hold towards any peer, where its profile says nothing.
+#: Bytes of a line that speaks, where the peer's profile sets no limit.
 _MAX_LINE = 2047
 
 
 def on(*patterns: Pattern) -> Callable[[_Method], _Method]:
-    """Mark a method of an :class:`Agent`: it is called for messages that match, with their arguments.
+    """Mark a method of an :class:`Agent`: matching messages call it, with their arguments.
 
     ::
 
@@ -43,12 +43,12 @@ def on(*patterns: Pattern) -> Callable[[_Method], _Method]:
         def heard(self, text): ...
 
     Args:
-        patterns: any of them; a ``str`` may name arguments as well: ``"TIMER_EVENT_STOP|t"``.
+        patterns: any of them; a ``str`` may contain arguments as well: ``"TIMER_EVENT_STOP|t"``.
 
-    Several methods may take the same message. Echoes are not handed to them.
+    Several methods may get the same message. Echoes are not passed to them.
 
     Raises:
-        TypeError, ValueError: there is no pattern, or one that is none.
+        TypeError, ValueError: there is no pattern, or one is invalid.
     """
     if not patterns:
         raise TypeError("on() needs a pattern: @on(\"RECOG_EVENT_STOP\")")
@@ -69,11 +69,11 @@ class Agent(Handler):
     """
 
     _takers: ClassVar[dict[str, list[Matcher]]] = {}
-    # Made when they are first needed, since __init__ is the user's.
+    # Made when first needed, since __init__ is the user's.
     _speaker: Optional[Speaker] = None
     _player: Optional[Player] = None
     _stops: Optional[dict[str, int]] = None
-    # Guards making those three; held for a statement.
+    # Guards the creation of these three; held for a statement.
     _making = threading.Lock()
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -99,15 +99,15 @@ class Agent(Handler):
     def wait_for(self, *patterns: Pattern, timeout: Optional[float] = 10.0) -> Message:
         """Wait for a message that matches one of the patterns, and take it.
 
-        Lines that came but were not delivered yet are looked at first, oldest first. All others reach
-        ``on_message`` or ``read_line``, in order.
+        Lines that came but were not delivered yet are checked first, oldest first. All other lines
+        reach ``on_message`` or ``read_line``, in order.
 
         Args:
             patterns: see ``Pattern`` in ``pattern.py``.
             timeout: seconds; None waits for ever.
 
         Raises:
-            TimeoutError: it did not come; the text has the last lines that did.
+            TimeoutError: no match came; the text shows the last lines that did.
             ConnectionClosed: the connection has ended.
             QueueFull: the line queue is full of lines that nobody reads.
         """
@@ -123,12 +123,12 @@ class Agent(Handler):
 
         Args:
             fields: as for :meth:`send`.
-            until: a pattern, or several of which the first that comes wins. None: what answers this
-                command is known from MMDAgent-EX's own list of messages.
+            until: a pattern, or several, of which the first match wins. None: the answer to this
+                command is looked up in the table of MMDAgent-EX's messages.
             timeout: seconds; None waits for ever.
 
         Raises:
-            ValueError: MMDAgent-EX answers this command with nothing, or it is not known.
+            ValueError: MMDAgent-EX does not answer this command, or the table does not have it.
             TypeError, InvalidMessage, ConnectionClosed, TimeoutError: as :meth:`send` and
                 :meth:`wait_for` do.
         """
@@ -140,10 +140,10 @@ class Agent(Handler):
     def submit(self, *fields: Union[Field, Message],
                until: Union[Pattern, tuple[Pattern, ...], list[Pattern], None] = None,
                timeout: Optional[float] = 10.0) -> Future[Message]:
-        """Do as :meth:`request` does, but return at once, with a future of the answer.
+        """Do what :meth:`request` does, but return at once, with a future of the answer.
 
-        Its callbacks run in a thread of this connection. Raises what :meth:`send` raises, and
-        ValueError as :meth:`request`.
+        The future's callbacks run in a thread of this connection. Raises what :meth:`send`
+        raises, and ValueError as :meth:`request` does.
         """
         connection = self._connected()
         wait, line = self._prepare(fields, until, calls_back=True)
@@ -161,17 +161,17 @@ class Agent(Handler):
     # Speaking
 
     def say(self, model: Field, voice: Field, text: str) -> Future[bool]:
-        """Have a model speak a text, when all that was to be said before is through.
+        """Have a model speak a text, after everything that was queued before it.
 
         Args:
             model: its alias, such as ``"0"``.
             voice: a voice of the content, such as ``"mei_voice_normal"``.
-            text: any text; it is cleaned by :func:`clean_text`, and a long one is cut at its sentences.
+            text: any text; :func:`clean_text` cleans it, and a long one is cut between sentences.
 
         Returns:
             a future: True when it was spoken to the end, False when it was stopped or cut off. It
             fails with ``TimeoutError`` when the voice did not begin within 3 s or did not end, and
-            with ``ConnectionClosed``.
+            with ``ConnectionClosed`` when the connection has ended.
 
         Raises:
             TypeError, InvalidMessage: model or voice cannot be carried.
@@ -180,18 +180,18 @@ class Agent(Handler):
         return self._say(model, voice, text, lambda: True)
 
     def say_stream(self, model: Field, voice: Field, tokens: Iterable[str]) -> Future[bool]:
-        """Speak pieces of text as they come, such as a streaming language model gives, by sentences.
+        """Speak text that comes in pieces, for example from a language model, sentence by sentence.
 
-        Returns at once; the pieces are taken in a thread of this connection.
+        Returns at once; a thread of this connection takes the pieces.
 
         Args:
             model: its alias.
             voice: a voice of the content.
-            tokens: any iterable of str. It is closed, if it can be, when the speech is stopped.
+            tokens: any iterable of str. Its ``close()``, if any, is called at the end or on a stop.
 
         Returns:
-            a future: True when all was spoken, False when it was stopped or cut off. It fails as that of
-            :meth:`say`, and with what the iterable raises.
+            a future: True when all was spoken, False when it was stopped or cut off. It fails like
+            that of :meth:`say`, and with what the iterable raises.
 
         Raises:
             TypeError, InvalidMessage, ConnectionClosed: as for :meth:`say`.
@@ -203,7 +203,7 @@ class Agent(Handler):
         def speak() -> None:
             try:
                 result = self._speak_stream(name, voice, tokens, stops)
-            except BaseException as error:  # Of the user's iterable: it is for who asks the future.
+            except BaseException as error:  # Of the user's iterable: the future carries it.
                 with suppress(Exception):
                     future.set_exception(error)
             else:
@@ -217,32 +217,33 @@ class Agent(Handler):
                     progress: Optional[Progress] = None) -> Future[bool]:
         """Have a model speak a sound that was made elsewhere, with lip-sync. Returns at once.
 
-        It leaves in real time; what waits on this connection is played in order. It does not wait for
-        :meth:`say`, nor that for it.
+        The sound is sent in real time. The sounds of one connection are played in order. They do
+        not wait for :meth:`say`, and :meth:`say` does not wait for them.
 
         Args:
-            model: its alias, such as ``"0"``. For one that is not there nothing is played or told.
-            source: a path; an open binary file; bytes; or an iterable of bytes, such as a microphone,
-                which is read in a thread of this connection, some seconds ahead, and closed in the
-                end. Bytes are a sound file, or samples. 16 kHz, 16 bits, mono is played as it is;
-                anything else needs the extra ``audio``.
-            lead: seconds of sound that MMDAgent-EX shall have beforehand, 0 to 30: more stands a worse
-                network, less is silent sooner when it is stopped.
-            live: MMDAgent-EX cuts silence out itself, for a microphone.
-            rate: of samples, in Hz. This and the next two are not used where there is a header.
-            channels: of samples.
-            width: of samples, in bytes for one channel.
-            progress: called with the seconds that were heard, and with how many there are (None
-                while that is not known), 25 times a second, in a thread of this connection.
+            model: its alias, such as ``"0"``. If there is no such model, nothing is played and
+                nothing is reported.
+            source: a path; an open binary file; bytes; or an iterable of bytes, such as a
+                microphone. A thread of this connection reads an iterable some seconds ahead, and
+                closes it at the end. Bytes are a sound file, or samples. 16 kHz, 16 bits, mono is
+                played as it is; anything else needs the extra ``audio``.
+            lead: seconds of sound that are sent ahead, 0 to 30. More tolerates a worse network;
+                with less the model is silent sooner after a stop.
+            live: MMDAgent-EX itself cuts out silence, for a microphone.
+            rate: sample rate in Hz. This and the next two apply only where there is no header.
+            channels: channels of the samples.
+            width: bytes of one sample of one channel.
+            progress: called with the seconds heard so far and the seconds in total (None while that
+                is not known), 25 times a second, in a thread of this connection.
 
         Returns:
-            a future: True when all must have been heard, which is reckoned from its length, since
-            MMDAgent-EX says nothing about it; False when it was stopped. It fails with
-            ``ConnectionClosed``, with what the iterable raises, and with ``QueueFull`` when too many
-            sounds wait.
+            a future: True when all of it must have been heard, False when it was stopped. The time
+            is computed from the sound's length, since MMDAgent-EX does not report it. It fails with
+            ``ConnectionClosed``, with what the iterable raises, and with ``QueueFull`` when too
+            many sounds wait.
 
         Raises:
-            TypeError, ValueError, InvalidMessage: a value is wrong, or the source is no sound.
+            TypeError, ValueError, InvalidMessage: a value is wrong, or the source is not a sound.
             OSError: the file cannot be opened.
             ImportError: the extra is needed and not installed.
             ConnectionClosed: the connection has ended.
@@ -259,9 +260,9 @@ class Agent(Handler):
         return self._audio().play(name, open_sound(source, samples), lead, live, progress)
 
     def stop_speaking(self, model: Field) -> None:
-        """Stop a model's voice, if it speaks, and drop what waits for it. Their futures yield False.
+        """Stop a model's voice and drop what waits for it; the futures of both yield False.
 
-        Of a sound from :meth:`speak_audio` MMDAgent-EX still plays what it has: the lead.
+        MMDAgent-EX still plays the part of a :meth:`speak_audio` sound that it has: the lead.
 
         Raises:
             TypeError, InvalidMessage: the model cannot be carried.
@@ -300,7 +301,7 @@ class Agent(Handler):
     def _send_for(self, wait: Wait, line: str) -> None:
         try:
             self.send_lines((line,))
-        except BaseException:  # Whatever it is: what was not sent has no answer.
+        except BaseException:  # Of any kind: a line that was not sent gets no answer.
             self._connected().waits.claim(wait)
             raise
 
@@ -308,7 +309,7 @@ class Agent(Handler):
         connection = self._connected()
         try:
             in_time = connection.wait(wait, Deadline(timeout))
-        except BaseException:  # Ctrl-C: nobody waits for it any more.
+        except BaseException:  # Such as Ctrl-C: the caller no longer waits.
             connection.waits.claim(wait)
             raise
         if not in_time:

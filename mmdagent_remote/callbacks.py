@@ -1,4 +1,4 @@
-"""A front door for scripts written for the ``websocket-server`` package: one changed import.
+"""The interface of the ``websocket-server`` package: its scripts run with one changed import.
 
 ::
 
@@ -11,12 +11,12 @@
     server.set_fn_message_received(message_received)
     server.run_forever()
 
-The class has that package's ``API``, and the engine of :class:`~mmdagent_remote.Server`. Where
-the two differ, and why, is a table in ``docs/websocket-server.md``.
+The class has that package's ``API``, and the engine of :class:`~mmdagent_remote.Server`.
+``docs/websocket-server.md`` lists the differences from the package, and their reasons.
 
-Callbacks run in the thread of the client that they are about, at most one of each client
-at a time, but for ``client_left`` of a client that a ``disconnect_...`` or ``shutdown_...`` ends:
-that one runs in the calling thread, so that the list is in order when the call returns.
+Callbacks run in the thread of their client, at most one per client at a time. The exception is
+``client_left`` of a client that a ``disconnect_...`` or ``shutdown_...`` call ends: it runs in the
+calling thread, so that the list of clients is up to date when the call returns.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ from .server import Server
 from .serving.run import close_all
 from .websocket.lines import Outgoing, cut_lines, prepare_line, prepare_text
 
-# The package calls logging.basicConfig() when it is imported, which does nothing to a root logger
-# that has a handler. So it has one meanwhile, and an import of this module changes nothing.
+# The package calls logging.basicConfig() on import, which does nothing if the root logger has a
+# handler. So it gets one during the import, and an import of this module changes nothing.
 _root, _nobody = logging.getLogger(), logging.NullHandler()
 _root.addHandler(_nobody)
 try:
@@ -54,17 +54,17 @@ __all__ = ["API", "Client", "ClientLeft", "WebSocketHandler", "WebsocketServer"]
 
 _log = logging.getLogger("mmdagent_remote.callbacks")
 
-#: Seconds that a client has to answer our Close. One that goes on talking shall find its
-#: connection closed soon, as with the package.
+#: Seconds that a client has to answer our Close. If it goes on sending, its connection is closed
+#: soon, as in the package.
 _LINGER = 0.1
-#: Seconds that a client which was disconnected abruptly may take for its last message.
+#: Seconds within which a client that was disconnected abruptly may send its last message.
 _LAST_MESSAGE_TIME = 5.0
 
 Message = Union[str, bytes]
 
 
 class Client(TypedDict):
-    """What callbacks are given for a client."""
+    """The dict that callbacks get for a client."""
 
     id: int
     handler: WebSocketHandler
@@ -72,7 +72,7 @@ class Client(TypedDict):
 
 
 class ClientLeft(ConnectionClosed, BrokenPipeError):
-    """A message was for a client that has left. It is also what a socket raises then."""
+    """A message was sent to a client that has left; a ``BrokenPipeError``, as from a socket."""
 
     def __init__(self, code: int, reason: str = "", *, connection: str = "") -> None:
         super().__init__(code, reason, connection=connection)
@@ -80,7 +80,7 @@ class ClientLeft(ConnectionClosed, BrokenPipeError):
 
 
 class WebSocketHandler(Handler):
-    """One client: ``client["handler"]``. It has all that a :class:`~mmdagent_remote.Handler` has."""
+    """One client: ``client["handler"]``. It is a :class:`~mmdagent_remote.Handler`, too."""
 
     def __init__(self, front: WebsocketServer) -> None:
         self._front = front
@@ -90,7 +90,7 @@ class WebSocketHandler(Handler):
     # The package's names
 
     def send_message(self, message: Message) -> None:
-        """What ``server.send_message()`` does for this client."""
+        """Do what ``server.send_message()`` does for this client."""
         text = _text_of(message)
         if text is None:
             return
@@ -101,12 +101,12 @@ class WebSocketHandler(Handler):
             raise ClientLeft(error.code, error.reason, connection=error.connection) from None
 
     def send_close(self, status: int = 1000, reason: Message = b"") -> None:
-        """Close this connection; the peer is sent what waits, then a Close frame."""
+        """Send what waits, then a Close frame, and close this connection."""
         self.close(status, _reason_of(reason))
 
     @property
     def server(self) -> WebsocketServer:
-        """The server that this client came to."""
+        """The server that this client connected to."""
         return self._front
 
     @property
@@ -116,25 +116,25 @@ class WebSocketHandler(Handler):
 
     @property
     def connection(self) -> SocketView:
-        """What may still be done with the client's socket."""
+        """The part of the client's socket that may be used."""
         return SocketView(self)
 
     request = connection
 
     @classmethod
     def calculate_response_key(cls, key: str) -> str:
-        """The value of Sec-WebSocket-Accept for a request's key."""
+        """Return the value of Sec-WebSocket-Accept for a request's key."""
         return str(_PackageHandler.calculate_response_key(key))
 
     @classmethod
     def make_handshake_response(cls, key: str) -> str:
-        """A 101 response as the package would send it. Nothing here calls it."""
+        """Return a 101 response as the package would send it. Nothing here calls it."""
         return str(_PackageHandler.make_handshake_response(key))
 
     # Hooks
 
     def on_request(self) -> None:
-        """Refuse MMDAgent-EX early, whose Linux build may not survive a connection that ends."""
+        """Refuse MMDAgent-EX early: its Linux build may not survive a connection that ends."""
         if self.is_mmdagent and self._front._denied is not None:
             raise HandshakeRejected(503)
 
@@ -154,7 +154,7 @@ class WebSocketHandler(Handler):
         self._received(data)
 
     def on_close(self, code: int, reason: str) -> None:
-        """Call ``client_left``, unless that was done."""
+        """Call ``client_left``, unless it was called already."""
         self._front._left(self)
 
     # For WebsocketServer
@@ -162,7 +162,7 @@ class WebSocketHandler(Handler):
     def _attach(self, connection: Connection) -> None:
         super()._attach(connection)
         connection.linger = min(connection.linger, _LINGER)
-        # In the list before the client has its answer, as in the package.
+        # The client is in the list before its request is answered, as in the package.
         self.client = self._front._arrived(self)
 
     def _received(self, message: Message) -> None:
@@ -173,34 +173,34 @@ class WebSocketHandler(Handler):
                 self._connected().end_close(1006, "disconnected abruptly")
 
     def _forsake(self) -> None:
-        # Before the connection is told: a message that comes right then is the last one.
+        # Set first: a message that comes during forsake() is already the last one.
         self._is_last_message = True
         self._connected().forsake(_LAST_MESSAGE_TIME)
 
 
 class SocketView:
-    """Stands for the socket that ``client["handler"].connection`` was in the package."""
+    """Stands in for the socket that ``client["handler"].connection`` is in the package."""
 
     def __init__(self, handler: WebSocketHandler) -> None:
         self._handler = handler
 
     def send(self, data: bytes) -> NoReturn:
-        """Raises BrokenPipeError after the end, and before it io.UnsupportedOperation."""
+        """Raise io.UnsupportedOperation, or BrokenPipeError once the connection has ended."""
         connection = self._handler._connected()
         if not connection.is_open:
             end = connection.end
             raise ClientLeft(end.code if end else 1000, connection=connection.name)
         raise io.UnsupportedOperation(
-            "bytes of one's own would break the frames; use send_message() or send_binary()")
+            "raw bytes would break the frames; use send_message() or send_binary()")
 
     sendall = send
 
     def getpeername(self) -> tuple[str, int]:
-        """The client's address and port."""
+        """Return the client's address and port."""
         return self._handler.remote_address
 
     def fileno(self) -> int:
-        """The descriptor, -1 once closed."""
+        """Return the descriptor, -1 once closed."""
         return self._handler._connected().fileno()
 
     def close(self) -> None:
@@ -211,10 +211,10 @@ class SocketView:
 class WebsocketServer(API, Server):  # type: ignore[misc]  # The package has no types.
     """A server with callbacks, for scripts written for ``websocket-server``.
 
-    It listens when it is made, and serves from ``run_forever()`` on. Give it functions by
+    It listens once it is created, and serves from ``run_forever()`` on. Set callbacks with
     ``set_fn_new_client``, ``set_fn_client_left`` (called with client and server) and
     ``set_fn_message_received`` (with client, server and message), or override ``new_client``,
-    ``client_left`` and ``message_received``. What one of them raises is logged; the connection goes on.
+    ``client_left`` and ``message_received``. An exception in one is logged; the connection goes on.
 
     Methods for the caller, from any thread: ``send_message``, ``send_message_to_all``,
     ``deny_new_connections``, ``allow_new_connections``, ``disconnect_clients_gracefully``,
@@ -225,18 +225,18 @@ class WebsocketServer(API, Server):  # type: ignore[misc]  # The package has no 
         host: as for :class:`~mmdagent_remote.Server`.
         port: 0 picks a free one.
         loglevel: of the logger ``mmdagent_remote``.
-        key: for TLS, a file with the key of the certificate; None: it is in the same file.
+        key: for TLS, a file with the certificate's key; None: the key is in the file `cert`.
         cert: for TLS, a file with the certificate.
-        options: those of :class:`~mmdagent_remote.Server`, limits for example. ``origins``
-            is ``"*"`` here: as with the package, any page may connect.
+        options: those of :class:`~mmdagent_remote.Server`, for example limits. ``origins``
+            defaults to ``"*"`` here: any page may connect, as in the package.
 
     Raises:
-        OSError: the address cannot be had, or a file cannot be read.
-        ValueError: the files hold no certificate with its key.
+        OSError: the address cannot be used, or a file cannot be read.
+        ValueError: the files contain no certificate with its key.
 
     Attributes:
         host: as given.
-        thread: the one that serves, from ``run_forever()`` on.
+        thread: the thread that serves, from ``run_forever()`` on.
         id_counter: the id of the last client.
     """
 
@@ -257,12 +257,12 @@ class WebsocketServer(API, Server):  # type: ignore[misc]  # The package has no 
         # The thread of run_forever(threaded=True).
         self._own_thread: Optional[threading.Thread] = None
         self._denied: Optional[tuple[int, str]] = None
-        # Guards the next two; a leaf, held for a few statements.
+        # Guards the next two. A leaf lock, held for a few statements.
         self._clients_lock = threading.Lock()
         self._present: dict[WebSocketHandler, Client] = {}
-        # Those whose client_left runs, and in which thread.
+        # Handlers whose client_left is running, and the thread that runs it.
         self._leaving: dict[WebSocketHandler, int] = {}
-        # Bound here and not by start(): the package does, so scripts ask for the port at once.
+        # Bound here, not in start(), as in the package: scripts use the port at once.
         self._bound = self._sockets = Server._listen(self)
         self._wanted_port = self.port
 
@@ -270,9 +270,9 @@ class WebsocketServer(API, Server):  # type: ignore[misc]  # The package has no 
 
     @property
     def clients(self) -> list[Client]:
-        """The clients that are connected, in the order of their ids; a new list each time.
+        """The connected clients, in the order of their ids; a new list each time.
 
-        One that leaves is in it no more, except to its own ``client_left``.
+        A client that leaves is no longer in it, except for its own ``client_left``.
         """
         me = threading.get_ident()
         with self._clients_lock:
@@ -282,15 +282,15 @@ class WebsocketServer(API, Server):  # type: ignore[misc]  # The package has no 
 
     @property
     def server_address(self) -> tuple[str, int]:
-        """Address and port, of the first socket where there are two."""
+        """Address and port of the listening socket, of the first if there are two."""
         return self.address
 
     @property
     def socket(self) -> Socket:
-        """The listening socket, the first where there are two."""
+        """The listening socket, the first if there are two."""
         return self._sockets[0]
 
-    # The package's methods, behind those of API that have the public names
+    # The package's methods. API's methods, which have the public names, call them
 
     def _run_forever(self, threaded: bool) -> None:
         if not threaded:
@@ -303,14 +303,14 @@ class WebsocketServer(API, Server):  # type: ignore[misc]  # The package has no 
         self.thread.start()
 
     def server_close(self) -> None:
-        """Stop listening and end all; harmless when that was done."""
+        """Stop listening and end all connections and threads. Idempotent."""
         self.shutdown()
         for each in self._bound:
             each.close()
         self._bound = []
 
     def shutdown(self, timeout: float = 5.0) -> list[str]:
-        """As :meth:`mmdagent_remote.Server.shutdown`; then :attr:`thread` has ended, too."""
+        """Do :meth:`mmdagent_remote.Server.shutdown`, then wait for the end of :attr:`thread`."""
         names = Server.shutdown(self, timeout)
         self._join_own_thread()
         return names
@@ -321,7 +321,8 @@ class WebsocketServer(API, Server):  # type: ignore[misc]  # The package has no 
 
     def _shutdown_abruptly(self) -> None:
         run = self._take_run()
-        # Before and after: whoever is there by then is not told good-bye, and none comes in behind.
+        # Before and after listening ends. So no client gets a Close, not even one that came in
+        # between, and none can come later.
         self._disconnect_clients_abruptly()
         if run is not None:
             run.stop_listening()
@@ -365,7 +366,7 @@ class WebsocketServer(API, Server):  # type: ignore[misc]  # The package has no 
             return
         prepared: dict[Profile, Sequence[Outgoing]] = {}
         slow: list[Connection] = []
-        # To everybody what can be sent at once; only then is a slow one waited for.
+        # First what can be sent at once, to all clients. Only then wait for the slow ones.
         for client in self.clients:
             connection = client["handler"]._connected()
             profile = connection.profile
@@ -414,29 +415,29 @@ class WebsocketServer(API, Server):  # type: ignore[misc]  # The package has no 
 
 
 def _prepare(text: str, profile: Profile) -> Sequence[Outgoing]:
-    """One message as it is; towards MMDAgent-EX its lines, each with its newline."""
+    """Prepare one message as it is; for MMDAgent-EX its lines, each with its newline."""
     if profile.max_line is None:
         return prepare_text(text, profile)
     items = [prepare_line(line, profile) for line in cut_lines(text)]
     if not items:
-        raise InvalidMessage("no line in it; MMDAgent-EX takes that for a disconnect, or crashes")
+        raise InvalidMessage("no line to send; MMDAgent-EX takes that for a disconnect, or crashes")
     return items
 
 
 def _send_to_slow(connection: Connection, items: Sequence[Outgoing]) -> None:
-    with suppress(ConnectionClosed, TimeoutError):  # It leaves, or is given up: client_left tells.
+    with suppress(ConnectionClosed, TimeoutError):  # It left or was given up: see client_left.
         connection.send(items)
 
 
 def _text_of(message: object) -> Optional[str]:
-    # As the package does: what is no text is a warning, not an exception.
+    # As in the package, a value that is not text causes a warning, not an exception.
     if isinstance(message, str):
         return message
     if isinstance(message, (bytes, bytearray)):
         try:
             return message.decode()
         except UnicodeDecodeError:
-            _log.warning("not sent, since it is no valid UTF-8 (send_binary() takes bytes)")
+            _log.warning("not sent, since it is not valid UTF-8 (send_binary() takes bytes)")
             return None
     _log.warning("not sent, since a message is str or bytes, not %s", type(message).__name__)
     return None
@@ -447,10 +448,10 @@ def _reason_of(reason: Message) -> str:
 
 
 class _Printer(logging.Handler):
-    """Prints what nobody else does, as the package's scripts are used to."""
+    """Prints log records that no other handler shows, as the package does."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Print, unless logging was configured by somebody."""
+        """Print, unless logging is configured."""
         if not _root.handlers and sys.stderr is not None:
             print(self.format(record), file=sys.stderr)
 
@@ -462,4 +463,4 @@ _printer.setFormatter(logging.Formatter(logging.BASIC_FORMAT))
 def _show_log(level: int) -> None:
     logger = logging.getLogger("mmdagent_remote")
     logger.setLevel(level)
-    logger.addHandler(_printer)  # Harmless when it is there.
+    logger.addHandler(_printer)  # No effect if it is there already.

@@ -23,7 +23,7 @@ class ConnectionClosed(MMDAgentRemoteError):
     Args:
         code: the close code (RFC 6455, section 7.4); 1006 when the connection
             was lost without a Close frame, 1005 for a Close without a code.
-        reason: what the side that closed said, often empty.
+        reason: the reason that the closing side gave, often empty.
         connection: the name of the connection, for example ``mmdagent-remote-7``.
     """
 
@@ -43,7 +43,7 @@ class HandshakeRejected(MMDAgentRemoteError):
 
     Args:
         status: an HTTP status from 400 to 599.
-        reason: the reason phrase; empty takes the standard one of that status.
+        reason: the reason phrase; if empty, the standard phrase of that status.
 
     Raises:
         ValueError: the status is out of range, or the reason is not printable ASCII.
@@ -53,7 +53,7 @@ class HandshakeRejected(MMDAgentRemoteError):
         if not 400 <= status <= 599:
             raise ValueError(f"status must be from 400 to 599, not {status}")
         if not (reason.isascii() and (reason.isprintable() or not reason)):
-            raise ValueError("reason must be printable ASCII, since it stands in a status line")
+            raise ValueError("reason must be printable ASCII, since it is part of the status line")
         super().__init__(status, reason)
         self.status = status
         self.reason = reason

@@ -1,7 +1,7 @@
 """``Handler``: what a user subclasses. One instance per connection.
 
-Its hooks run in the connection's own thread, never two at once; ``session.py`` calls
-them. Its calls may be made from any thread, but for reading, which is the own thread's.
+Its hooks run in the connection's own thread, never two at once; ``session.py`` calls them.
+Its other methods may be called from any thread, except that only the own thread reads.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ class Handler:
     ``on_error`` and ``handle``.
 
     Methods for the caller, from any thread: ``send``, ``write_line``, ``send_lines``,
-    ``send_text``, ``send_binary``, ``close``, ``spawn``, ``wait_closed``. From the own thread
-    (or, after ``Server.accept()``, from one thread of yours): ``read_line``, ``lines``,
+    ``send_text``, ``send_binary``, ``close``, ``spawn``, ``wait_closed``. From the connection's
+    own thread (after ``Server.accept()``, from one thread of yours): ``read_line``, ``lines``,
     ``messages``.
 
     ``__init__`` may be overridden freely, takes no arguments and needs no ``super()``: the
@@ -45,7 +45,7 @@ class Handler:
 
     Attributes:
         echoes: False drops the echoes of what this connection sent; MMDAgent-EX
-            returns every command.
+            sends back every command.
     """
 
     echoes: bool = True
@@ -55,7 +55,7 @@ class Handler:
     _connection: Optional[Connection] = None
     _server: Optional[Server] = None
     _remote_address: tuple[str, int] = ("", 0)
-    #: Whether messages may go elsewhere than to on_message: then _dispatch() is asked.
+    #: Whether messages may go elsewhere than to on_message. If so, _dispatch() decides.
     _has_takers: bool = False
 
     # Hooks
@@ -100,7 +100,7 @@ class Handler:
         connection = self._connected()
         ready, has_takers = connection.ready, self._has_takers
         while True:
-            # Without a call for what has been read already: that is nearly all of a flood.
+            # What was read already, which is nearly all of a flood, is taken without a call.
             if ready:
                 try:
                     item = ready.popleft()
@@ -125,8 +125,8 @@ class Handler:
             fields: two or more are the fields of a message; one is a whole line, of which
                 one trailing newline is accepted.
 
-        Returns when the line is in the kernel or in the send queue, never knowing whether the peer
-        has it.
+        Returns when the line is in the kernel or in the send queue. Whether the peer has received
+        it is not known.
 
         Raises:
             TypeError: a field is not ``str``, ``int`` or ``float``.
@@ -134,8 +134,8 @@ class Handler:
             ConnectionClosed: the connection has ended.
             TimeoutError: the peer did not read for ``send_timeout``; the connection is dead.
         """
-        # Without the calls of _connected() and compose() where they can be spared: each takes a
-        # fiftieth of what a line costs.
+        # Without calling _connected() and compose() where possible: each call takes a fiftieth of
+        # the time of a line.
         (self._connection or self._connected()).send_line(
             check_line(fields[0]) if len(fields) == 1 else compose(fields))
 
@@ -156,12 +156,12 @@ class Handler:
             connection.send_lines(checked)
 
     def send_text(self, text: str) -> None:
-        """Send one text message as it is; towards MMDAgent-EX whole lines only."""
+        """Send one text message as it is; to MMDAgent-EX whole lines only."""
         connection = self._connected()
         connection.send(prepare_text(text, connection.profile))
 
     def send_binary(self, data: bytes) -> None:
-        """Send one binary message as it is; towards MMDAgent-EX whole audio chunks only."""
+        """Send one binary message as it is; to MMDAgent-EX whole audio chunks only."""
         connection = self._connected()
         connection.send(prepare_binary(data, connection.profile))
 
@@ -181,7 +181,7 @@ class Handler:
         return self._read_message(timeout)
 
     def lines(self, timeout: Optional[float] = None) -> Iterator[str]:
-        """Iterate over the lines; ends quietly at a normal end of the connection.
+        """Iterate over the lines; the iteration stops when the connection ends normally.
 
         Args:
             timeout: seconds to wait for each line; None waits for ever.
@@ -209,8 +209,8 @@ class Handler:
         """Send what waits, then close. Idempotent; wakes a blocked reader at once.
 
         Args:
-            code: 1000 to 1003, 1007 to 1014 or 3000 to 4999. Towards MMDAgent-EX, which
-                cannot take one, it appears in ``on_close`` only.
+            code: 1000 to 1003, 1007 to 1014 or 3000 to 4999. MMDAgent-EX cannot take
+                a code, so there it appears in ``on_close`` only.
             reason: at most 123 bytes in UTF-8.
 
         Waits at most ``close_timeout`` for what is still in the send queue.
@@ -225,7 +225,7 @@ class Handler:
         """Run a function in a daemon thread named after this connection.
 
         ``ConnectionClosed`` of this connection ends it quietly; any other exception is logged.
-        Loop on ``while not self.wait_closed(2)``.
+        For a loop use ``while not self.wait_closed(2)``.
 
         Raises:
             ConnectionClosed: the connection has ended already.
@@ -236,7 +236,7 @@ class Handler:
         label = getattr(function, "__name__", type(function).__name__)
         thread = threading.Thread(target=self._run_spawned, args=(function, *args), daemon=True,
                                   name=f"{connection.name}-{label}")
-        # Before it starts, so that a shutdown() right behind this waits for it.
+        # Added before it starts, so that a shutdown() right after this waits for it.
         connection.spawned.add(thread)
         try:
             thread.start()
@@ -251,7 +251,7 @@ class Handler:
         return self._connected().end is not None
 
     def wait_closed(self, timeout: Optional[float] = None) -> bool:
-        """Wait until the connection has ended; False when the timeout (seconds) came first."""
+        """Wait until the connection has ended; False if the timeout (seconds) passed first."""
         return self._connected().wait_ended(timeout)
 
     # About the connection
@@ -263,12 +263,12 @@ class Handler:
 
     @property
     def query(self) -> dict[str, list[str]]:
-        """The request's query, every value of each name."""
+        """The request's query, with all values of each name."""
         return self._requested().query
 
     @property
     def headers(self) -> Headers:
-        """The request's headers, by name in any case."""
+        """The request's headers, by case-insensitive name."""
         return self._requested().headers
 
     @property
@@ -278,14 +278,14 @@ class Handler:
 
     @property
     def server(self) -> Server:
-        """The server that this connection came to."""
+        """The server of this connection."""
         if self._server is None:
             raise RuntimeError("no connection is attached yet: use on_open(), not __init__()")
         return self._server
 
     @property
     def is_mmdagent(self) -> bool:
-        """Whether the peer is MMDAgent-EX, or is treated as it."""
+        """Whether the peer is MMDAgent-EX, or is treated as MMDAgent-EX."""
         return self._requested().profile.wraps
 
     def __repr__(self) -> str:
@@ -305,7 +305,7 @@ class Handler:
         self._connection = connection
 
     def _report(self, error: Exception) -> None:
-        """Tell on_error, unless it is the quiet end of this connection."""
+        """Call on_error, unless the error is only the end of this connection."""
         if isinstance(error, ConnectionClosed) and self._is_own(error):
             return
         try:
@@ -360,24 +360,24 @@ class Handler:
         except ConnectionClosed as error:
             if not self._is_own(error):
                 connection.log.error("a spawned function raised", exc_info=error)
-        except Exception as error:  # User code: nobody else would see it.
+        except Exception as error:  # User code: the error would be lost.
             connection.log.error("a spawned function raised", exc_info=error)
         finally:
             connection.spawned.discard(threading.current_thread())
 
 
 def check_close(code: int, reason: str) -> None:
-    """Check what a Close frame of ours is to say.
+    """Check the code and the reason of a Close frame that is to be sent.
 
     Raises:
         ValueError: the code may not be sent, or the reason is too long.
     """
     if code not in _SENDABLE_CODES:
-        raise ValueError(f"{code} is no close code that may be sent (RFC 6455, section 7.4)")
+        raise ValueError(f"{code} is not a close code that may be sent (RFC 6455, section 7.4)")
     if len(reason.encode()) > _MAX_REASON:
         raise ValueError(f"a reason has at most {_MAX_REASON} bytes in UTF-8")
 
 
 def is_default(handler: Handler, hook: str) -> bool:
-    """Whether a handler leaves a hook as it is."""
+    """Whether a handler does not override a hook."""
     return getattr(getattr(handler, hook), "__func__", None) is getattr(Handler, hook)

@@ -10,13 +10,13 @@ PORT = "Plugin_Remote_Websocket_Port"
 DIRECTORY = "Plugin_Remote_Websocket_Directory"
 RETRIES = "Plugin_Remote_RetryCount"
 
-#: An attempt every 0.5 s: ten minutes. The default of MMDAgent-EX is 0, one attempt and never again.
+#: One attempt every 0.5 s, so ten minutes. MMDAgent-EX's default is 0: one attempt, no retry.
 RETRY_COUNT = 1200
 
 
 def mdf_lines(host: Optional[str], port: int, path: str) -> list[str]:
     """The settings for a server that listens on `host` and `port`."""
-    # MMDAgent-EX connects to the first address of a name, and "all interfaces" is no name.
+    # MMDAgent-EX connects to the first address of a name. "All interfaces" is not a name.
     name = "localhost" if not host or host in ("0.0.0.0", "::") else host
     return [
         f"{HOST}={name}",
@@ -27,10 +27,10 @@ def mdf_lines(host: Optional[str], port: int, path: str) -> list[str]:
 
 
 def start_text(url: str, host: Optional[str], port: int, path: str) -> str:
-    """What a program says on its terminal when it begins to listen. ASCII."""
+    """Return the text that a program prints when it begins to listen, in ASCII."""
     lines = "".join(f"    {line}\n" for line in mdf_lines(host, port, path))
     text = (f"Listening on {url}\n"
-            "Put these lines into the .mdf of your content (and take TCP/IP settings out):\n"
+            "Put these lines into the .mdf of your content (and remove TCP/IP settings):\n"
             f"{lines}"
             "Ctrl-C ends this program.")
     return text.encode("ascii", "backslashreplace").decode("ascii")

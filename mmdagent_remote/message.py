@@ -1,11 +1,11 @@
 """A message of MMDAgent-EX: ``TYPE|arg|arg``, one line.
 
-What lives here: the :class:`Message` type, how fields become a line, and what a
-line may hold at all. What one kind of peer cannot take besides is in
-``profile.py``. Pure: no socket, no thread, no clock.
+This module has the :class:`Message` type, makes lines from fields, and checks what
+any line may contain. Further limits of one kind of peer are in ``profile.py``.
+Pure: no socket, no thread, no clock.
 
-The grammar has no escape: ``|`` separates, a line end ends, and MMDAgent-EX
-drops empty fields in the middle, so that all behind them move one place.
+The grammar has no escape. ``|`` separates fields and a line end ends the message.
+MMDAgent-EX drops empty fields in the middle, so all later fields move one place.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ MAX_ARGS = 10
 #: What ``send()`` takes as a field.
 Field = Union[str, int, float]
 
-# CR, LF and NUL end or poison a line; a lone surrogate has no UTF-8 form.
+# CR, LF and NUL end or corrupt a line; a lone surrogate has no UTF-8 form.
 _FORBIDDEN = re.compile("[\r\n\0\ud800-\udfff]")
 _NAMES = {"\r": "a carriage return", "\n": "a line feed", "\0": "a NUL"}
 
@@ -40,7 +40,7 @@ class Message(str):
 
     Attributes:
         is_echo: whether this is the echo of a line that this connection sent.
-            MMDAgent-EX returns every command it is sent.
+            MMDAgent-EX sends back every command that it receives.
     """
 
     __slots__ = ("is_echo",)
@@ -49,7 +49,7 @@ class Message(str):
     is_echo: bool
 
     def __new__(cls, line: str, *, is_echo: bool = False) -> Message:
-        """Parse a line (without its newline). Nothing is checked: the peer may say anything."""
+        """Parse a line (without its newline). Nothing is checked: the peer may send anything."""
         self = str.__new__(cls, line)
         self.is_echo = is_echo
         return self
@@ -73,7 +73,7 @@ class Message(str):
 
     @property
     def args(self) -> tuple[str, ...]:
-        """The fields behind the type, none of them converted."""
+        """The fields after the type, not converted."""
         return parse(self)[1]
 
     def __repr__(self) -> str:
@@ -89,8 +89,7 @@ def parse(line: str) -> tuple[str, tuple[str, ...]]:
 def compose(fields: tuple[object, ...]) -> str:
     """Make one checked line, without newline, from the arguments of ``send()``.
 
-    One argument is a whole line, and one trailing newline of it is accepted; two
-    or more are fields.
+    One argument is a whole line, which may end with one newline. Two or more are fields.
 
     Raises:
         TypeError: no argument, or one of a wrong type (``None`` and ``bool`` included).
@@ -104,13 +103,13 @@ def compose(fields: tuple[object, ...]) -> str:
 
 
 def check_line(line: object) -> str:
-    """Return a whole line without its one trailing newline, or raise what is wrong with it.
+    """Check a whole line and return it without its one trailing newline.
 
     Raises:
         TypeError: it is not a ``str``.
         InvalidMessage: it cannot be carried.
     """
-    # No other kind of str: its __str__ may be anything. Nearly every line ends here.
+    # Nearly every line returns here. No other subclass of str: its __str__ may return anything.
     if type(line) is str:
         if _is_simple(line):
             return line
@@ -127,10 +126,10 @@ def check_line(line: object) -> str:
 
 
 def check_lines(lines: Iterable[object]) -> list[str]:
-    """Return whole lines as :func:`check_line` does, each of them checked before it returns."""
+    """Check all lines as :func:`check_line` does, then return them without their newlines."""
     found: list[Any] = list(lines)
     if set(map(type, found)) == {str}:
-        # Together first: a look at each line by itself takes three times as long.
+        # All together first: checking each line by itself takes three times as long.
         bare = _without_newlines(found)
         text = "\n".join(bare)
         if (text.isascii() and "\r" not in text and "\0" not in text and "||" not in text
@@ -147,7 +146,7 @@ def join_fields(fields: tuple[Any, ...]) -> str:
         if type(field) is not str:
             break
     else:
-        # Nearly always, and at half the time: a bar inside a field is one too many in the line.
+        # The usual case, in half the time. A bar inside a field is one bar too many in the line.
         line = "|".join(fields)
         if line.count("|") == len(fields) - 1 and _is_simple(line):
             return line
@@ -162,8 +161,8 @@ def join_fields(fields: tuple[Any, ...]) -> str:
 def clean_text(text: str) -> str:
     """Make any text, for example a language model's answer, fit for one field.
 
-    Line ends and tabs become one blank, ``|`` becomes the full-width bar ``｜``, control
-    characters and lone surrogates are dropped, blanks at both ends are taken off.
+    Line ends and tabs become one blank, and ``|`` becomes the full-width bar ``｜``. Control
+    characters, lone surrogates and blanks at both ends are removed.
     The result may be empty. Its length is not limited.
     """
     text = _UNPRINTABLE.sub("", _BREAKS.sub(" ", text))
@@ -171,7 +170,7 @@ def clean_text(text: str) -> str:
 
 
 def _field_text(field: object, number: int) -> str:
-    # bool is an int to Python, but no user means "True" on the wire.
+    # bool is an int in Python, but no user means to send "True".
     if isinstance(field, str):
         return str(field)
     if isinstance(field, int) and not isinstance(field, bool):
@@ -185,7 +184,7 @@ def _field_text(field: object, number: int) -> str:
 
 
 def _without_newlines(lines: list[str]) -> list[str]:
-    # Of all lines or of none: where some have one, each is looked at by itself.
+    # From all lines or from none. If only some have one, the caller checks each line by itself.
     if lines[0][-1:] == "\n":
         bare = [line[:-1] for line in lines]
         if "".join(lines) == "\n".join(bare) + "\n":
@@ -194,7 +193,7 @@ def _without_newlines(lines: list[str]) -> list[str]:
 
 
 def _is_simple(line: str) -> bool:
-    # Nearly every line that is sent, and at a third of the time of what finds out what is wrong.
+    # True for nearly every line that is sent. Takes a third of the time of the full check.
     if not line.isascii() or "\n" in line or "\r" in line or "\0" in line:
         return False
     if "|" not in line:
@@ -204,7 +203,7 @@ def _is_simple(line: str) -> bool:
 
 def _check_fields(line: str) -> str:
     if not line:
-        raise InvalidMessage("the line is empty; MMDAgent-EX crashes on one")
+        raise InvalidMessage("the line is empty; MMDAgent-EX crashes on an empty line")
     if _is_simple(line):
         return line
     found = _FORBIDDEN.search(line)
@@ -216,7 +215,7 @@ def _check_fields(line: str) -> str:
         if "" in fields[:-1]:
             raise InvalidMessage(
                 f"field {fields.index('')} is empty, and is not the last; MMDAgent-EX drops it, "
-                f"and all behind it move: {line[:80]!r}")
+                f"and all fields after it move: {line[:80]!r}")
         if len(fields) > MAX_ARGS + 1:
             raise InvalidMessage(
                 f"{len(fields) - 1} arguments, but MMDAgent-EX reads at most {MAX_ARGS}")

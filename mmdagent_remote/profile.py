@@ -2,8 +2,8 @@
 
 ``STRICT`` is any RFC 6455 client: a browser, ``websockets``, a test tool.
 ``MMDAGENT_EX`` is MMDAgent-EX's Plugin_Remote, on Poco 1.11, as measured on the
-real application; it says which one it is by the header ``X-App-Type: MMDAgent``.
-No other module asks which profile it has: it asks for one of these fields.
+real application; it identifies itself with the header ``X-App-Type: MMDAgent``.
+Other modules do not ask which profile a peer has. They read these fields.
 """
 
 from __future__ import annotations
@@ -11,57 +11,57 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Optional
 
-#: Seven bytes are what Plugin_Remote looks at before it knows whether a line that
-#: begins with S is audio ("SND" and four digits).
+#: Plugin_Remote needs seven bytes to tell whether a line that begins with S is audio
+#: ("SND" and four digits).
 _SOUND_HEAD = 7
 
-#: The words that are meant for Plugin_Remote itself. It sends no echo of them.
+#: Words for Plugin_Remote itself. It sends no echo of them.
 _SOUND_WORDS = frozenset({"SNDSTRM", "SNDFILE", "SNDBRKS"})
 _AVATAR = "__AV"
 _WRAPPER = "__AV_MESSAGE,"
 
-#: Taken at the start of a frame for a relay's notice, never issued.
+#: A line that begins a frame with this is taken for a relay's notice, and never issued.
 _RELAY_NOTICE = "__peer_disconnected__"
 
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """What one kind of peer needs. Times in seconds, sizes in bytes with the newline."""
+    """What one kind of peer needs. Times are in seconds, sizes in bytes with the newline."""
 
     name: str
-    #: It sends back every line that it is sent.
+    #: It sends back every line that it receives.
     echoes: bool = False
     #: The bytes of a Close frame's code stay in its line buffer and spoil the first
     #: line after the reconnect; code 4000 hangs it. An empty Close does neither.
     empty_close: bool = False
-    #: It ends without a Close frame, by FIN or RST, always. So that is a normal end.
+    #: It always ends by FIN or RST, without a Close frame. So that is a normal end.
     ends_without_close: bool = False
-    #: A frame that comes with or right behind the 101 is stuck in its HTTP buffer until
-    #: another comes: so the first is held this long, and a ping follows as much later.
+    #: A frame that comes with or right after the 101 stays in its HTTP buffer until another
+    #: comes. So the first is held this long, and a ping follows after the same time again.
     first_line_hold: float = 0.0
-    #: It speaks only when nothing has arrived for 10 ms: the least pause between frames.
+    #: The least pause between frames: it sends only when nothing has arrived for 10 ms.
     gap: float = 0.0
     #: 2048 bytes overrun its stack buffer, 5000 crash it.
     max_line: Optional[int] = None
-    #: A payload of 8192 bytes resets the connection. With this set, waiting lines are
-    #: joined to frames of at most so many bytes.
+    #: A payload of 8192 bytes resets the connection. If this is set, waiting lines are
+    #: joined into frames of at most this many bytes.
     max_frame: Optional[int] = None
-    #: The same off loopback: a frame that comes in two TCP segments 8 ms apart is lost,
-    #: so a frame must fit one.
+    #: The same for a peer that is not on loopback: a frame that comes in two TCP segments
+    #: 8 ms apart is lost, so a frame must fit into one.
     max_frame_remote: Optional[int] = None
-    #: It may cut an echo inside a character, and takes any bytes for text.
+    #: It may cut an echo inside a character, and accepts any bytes as text.
     lenient_text: bool = False
-    #: Its raw request targets: empty, with blanks, in raw UTF-8.
+    #: Its request targets are raw (empty, with blanks, in raw UTF-8), so they are repaired.
     mends_target: bool = False
-    #: Binary messages are audio: whole chunks only, of at most so many bytes with their head, which is
-    #: what its line buffer holds.
+    #: Binary messages are audio: whole chunks only, of at most this many bytes with their
+    #: head, which is the size of its line buffer.
     max_chunk: Optional[int] = None
     #: It would misread some lines; :func:`wrap` protects them.
     wraps: bool = False
 
     @property
     def sends_as_is(self) -> bool:
-        """Whether a line is sent as one frame, and nothing is to be minded."""
+        """Whether a line is sent as one frame, without special treatment."""
         return not (self.wraps or self.echoes or self.gap or self.first_line_hold or self.max_line
                     or self.max_frame or self.max_frame_remote)
 
@@ -91,10 +91,10 @@ def is_wire_word(line: str) -> bool:
 
 
 def wrap(line: str) -> str:
-    """Protect a line (without newline) that MMDAgent-EX would misread; others come back as they are.
+    """Protect a line (without newline) that MMDAgent-EX would misread; return others unchanged.
 
-    A short line with S is held until more arrives, one with SND is taken for audio, and
-    the relay's notice is swallowed. Behind ``__AV_MESSAGE,`` each is issued as it is.
+    A short line that begins with S is held until more arrives, one with SND is taken for
+    audio, and the relay's notice is dropped. After ``__AV_MESSAGE,`` each is issued as it is.
     """
     if line.startswith("S"):
         short = len(line.encode()) + 1 < _SOUND_HEAD

@@ -1,7 +1,7 @@
 """``Server`` and ``serve``: the options, and what a user calls.
 
-The threads are in ``run.py``: a server may be started again, and each time it is a new
-:class:`~mmdagent_remote.run.Run`. The thread that calls ``serve_forever()`` only waits.
+The threads are in ``run.py``. A server may be started again, and each start makes a new
+:class:`~mmdagent_remote.serving.run.Run`. The thread that calls ``serve_forever()`` only waits.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ from .websocket.lines import Outgoing, prepare_line
 
 _log = logging.getLogger("mmdagent_remote.server")
 
-#: How long an interpreter that exits waits for handlers.
+#: Seconds that the interpreter waits for handlers at exit.
 _ATEXIT_TIMEOUT = 1.0
 
 
-#: Paths whose state is kept: a peer can ask for any path.
+#: Paths whose state is kept. Bounded, since a peer can request any path.
 _MAX_STATES = 1000
 
 
 class PathStates(dict[str, dict[str, Any]]):
-    """A dict for each path, made when it is first asked for."""
+    """A dict for each path, made on first access."""
 
     def __missing__(self, path: str) -> dict[str, Any]:
         while len(self) >= _MAX_STATES:
@@ -59,17 +59,17 @@ class Server:
     Args:
         handler: a :class:`Handler` subclass, any callable that returns an instance, or a
             dict ``{path: handler}``. Without one the server is *accepting*: no hooks run, and
-            :meth:`accept` hands the connections out.
+            :meth:`accept` returns the connections.
         host: listen on every address that it resolves to; ``""`` or None: all interfaces.
         port: 0 picks one that is free on all of them.
         path: the only path; any other gets 404. None: any path.
-        exclusive: one connection per path; a second gets 429, on which MMDAgent-EX comes back
-            with ``-1`` behind the path, which leads to the same handler.
+        exclusive: one connection per path. A second gets 429. MMDAgent-EX then tries the path
+            with ``-1`` appended, which leads to the same handler.
         ssl_context: for TLS. MMDAgent-EX uses TLS on port 443 and nowhere else.
         origins: the web pages that may connect, exactly as in their Origin header; ``"*"`` for all.
-        subprotocols: in our order of preference.
+        subprotocols: in the server's order of preference.
         compression: accept permessage-deflate.
-        profile: treat every client as ``STRICT`` or ``MMDAGENT_EX``; None: by its request.
+        profile: treat every client as ``STRICT`` or ``MMDAGENT_EX``; None: decide by its request.
         fast_lane: False sends every frame through wsproto; nothing but the speed changes.
         open_timeout: seconds for TLS and the opening handshake, in total; None: no limit.
         send_timeout: seconds that a send may wait for the peer, in total; None: no limit.
@@ -84,7 +84,7 @@ class Server:
         max_connections: connections at once.
 
     Raises:
-        TypeError, ValueError: an option is not what it should be.
+        TypeError, ValueError: an option is of a wrong type or value.
     """
 
     def __init__(
@@ -131,8 +131,8 @@ class Server:
             subprotocols=tuple(_names(subprotocols, keep_order=True)), compression=compression,
             profile=profile, fast_lane=fast_lane)
         if fast_lane:
-            find_unmask()  # Now, for it takes some milliseconds, and not when somebody connects.
-        # Orders start() and shutdown(); not held over a join.
+            find_unmask()  # Takes some milliseconds, so not at the first connection.
+        # Serializes start() and shutdown(); not held during a join.
         self._lifecycle = threading.Lock()
         self._state = PathStates()
         self._run: Optional[Run] = None
@@ -142,10 +142,10 @@ class Server:
     # Life
 
     def start(self) -> Server:
-        """Listen, and return at once; harmless when the server runs already.
+        """Listen, and return at once; no effect if the server runs already.
 
         Raises:
-            OSError: the address cannot be had; the text names it. Nothing is left bound.
+            OSError: the address cannot be used; the text names it. Nothing is left bound.
         """
         with self._lifecycle:
             if self._run is not None:
@@ -162,7 +162,7 @@ class Server:
         """Serve until :meth:`shutdown` or Ctrl-C; starts the server if needed.
 
         Raises:
-            RuntimeError: the server has no handler, so ``accept()`` is the way to use it.
+            RuntimeError: the server has no handler; use ``accept()`` instead.
             OSError: as :meth:`start` does.
         """
         if self._accepts:
@@ -170,8 +170,8 @@ class Server:
         self.start()
         run = self._run
         try:
-            # In slices on every system: Python looks for signals before it waits, and one that comes
-            # just between, on a busy machine, is seen only when this thread comes round again.
+            # In slices on every system: Python checks for signals before it waits. One that comes
+            # just between, on a busy machine, is handled only when this thread runs again.
             while run is not None and not run.stopped.wait(SLICE):
                 pass
         except KeyboardInterrupt:
@@ -181,7 +181,7 @@ class Server:
         """Close every connection with 1001 and end every thread. Idempotent; from any thread.
 
         Args:
-            timeout: seconds to wait for user code. Without any in the way it takes under 1 s.
+            timeout: seconds to wait for user code. If none is running, this takes under 1 s.
 
         Returns:
             the names of the threads that are still in user code. A hook or spawned
@@ -190,7 +190,7 @@ class Server:
         deadline = Deadline(timeout)
         run = self._take_run()
         if run is None:
-            # Another thread's shutdown() may still be at it; a start() right behind this needs its port.
+            # Another thread's shutdown() may still run; a start() right after this needs the port.
             if self._last_run is not None and not self._last_run.owns(threading.current_thread()):
                 wait_event(self._last_run.stopped, deadline.remaining())
             return []
@@ -240,7 +240,7 @@ class Server:
         return handler
 
     def broadcast(self, *fields: Union[Field, Message]) -> list[Handler]:
-        """Send one line to every open connection, waiting for none of them.
+        """Send one line to every open connection, without waiting for any of them.
 
         Args:
             fields: as for :meth:`Handler.send`.
@@ -249,7 +249,7 @@ class Server:
             the handlers whose send queue had no room; their connections go on.
 
         Raises:
-            TypeError, InvalidMessage: as for :meth:`Handler.send`; then nobody gets it.
+            TypeError, InvalidMessage: as for :meth:`Handler.send`; then no connection gets it.
         """
         line = compose(fields)
         prepared: dict[Profile, list[Outgoing]] = {STRICT: [prepare_line(line, STRICT)]}
@@ -261,7 +261,7 @@ class Server:
         failed = []
         for handler in handlers:
             connection = handler._connected()
-            # One that is about to end has not failed: nobody is there to fail for.
+            # A connection that is about to end is not a failure: its peer is leaving.
             if not connection.post(prepared[connection.profile]) and connection.is_open:
                 failed.append(handler)
         return failed
@@ -270,8 +270,8 @@ class Server:
     def state(self) -> PathStates:
         """A dict for each path, which outlives connections: ``self.server.state[self.path]``.
 
-        After a reconnect a new handler instance begins; what is in here it finds again. It
-        is the user's own; of more than 1000 paths the one that was made first is forgotten.
+        A reconnect makes a new handler instance, which finds here what the last one stored.
+        The content is the user's. Beyond 1000 paths the one that was made first is dropped.
         """
         return self._state
 
@@ -295,7 +295,7 @@ class Server:
 
     @property
     def port(self) -> int:
-        """The port: before ``start()`` the one asked for, which may be 0."""
+        """The port; before ``start()`` the requested one, which may be 0."""
         return self._addresses[0][1] if self._addresses else self._wanted_port
 
     @property
@@ -325,7 +325,7 @@ class Server:
         return listeners
 
     def _take_run(self) -> Optional[Run]:
-        """Whoever gets it is the one to stop it."""
+        """Take the run away, if there is one; the caller that gets it must stop it."""
         with self._lifecycle:
             run, self._run = self._run, None
             if run is not None:
@@ -341,7 +341,7 @@ class Server:
             _log.warning("no TLS on port 443: MMDAgent-EX uses TLS there")
 
     def start_text(self) -> str:
-        """What a program says when it begins to listen: the address, and the lines for the .mdf."""
+        """Return the text to print on listening: the address, and the lines for the .mdf."""
         path = self._settings.routes.first_path
         return start_text(self.url, self._host, self.port, path if path != "/" else "/chat")
 
@@ -352,13 +352,13 @@ def serve(
     port: int = 9001,
     **options: Any,
 ) -> None:
-    """Serve until Ctrl-C: the whole of a simple script.
+    """Serve until Ctrl-C: all that a simple script needs.
 
     Prints the address and the lines for the ``.mdf`` on standard error. Takes the options
     of :class:`Server`.
 
     Raises:
-        OSError: the address cannot be had; the text names it.
+        OSError: the address cannot be used; the text names it.
     """
     server = Server(handler, host, port, **options)
     try:
@@ -366,7 +366,7 @@ def serve(
         print(server.start_text(), file=sys.stderr, flush=True)
         server.serve_forever()
     except KeyboardInterrupt:
-        # Before serve_forever() was there to see it.
+        # Ctrl-C came before serve_forever() could handle it.
         pass
     finally:
         server.shutdown()

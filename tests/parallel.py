@@ -200,8 +200,8 @@ def _kill(worker: subprocess.Popen[bytes]) -> None:
 
 def tell(outcome: Outcome, result: unittest.TestResult) -> None:
     """Tell a result what became of one file, in one line if it shows any."""
-    stream = getattr(result, "stream", None)
-    in_dots = stream is not None and getattr(result, "dots", False)
+    stream: Any = getattr(result, "stream", None)
+    in_dots = getattr(result, "dots", False)  # Not of a silent one, nor of -v.
     if in_dots:
         name = outcome.module.removeprefix("tests.").replace(".", "/")
         stream.write(f"{name:<34} {outcome.seconds:5.1f} s ")
@@ -215,7 +215,7 @@ def tell(outcome: Outcome, result: unittest.TestResult) -> None:
 
 
 #: Has a result write down a failure; its text is put in its place.
-_NO_ERROR = (AssertionError, AssertionError(), None)
+_NO_ERROR: Any = (AssertionError, AssertionError(), None)
 
 
 def _tell_error(result: unittest.TestResult, test: Any, text: str) -> None:

@@ -11,8 +11,8 @@ from .house import (GROUND, LEVEL, NAME, PAGE, PROJECT, Import, imports, imports
                     wing_of, with_picture)
 
 #: Wings and modules that know no socket, no thread, no clock and no log.
-PURE = {"ground", "websocket", "vocabulary", "connection/linequeue", "serving/settings",
-        "speech/sentences", "speech/mouth", "sound/format", "sound/playback", "testing/receiver",
+PURE = {"ground", "websocket", "vocabulary", "connection/linequeue", "connection/outbox",
+        "serving/settings", "speech/sentences", "speech/mouth", "sound/format", "sound/playback", "testing/receiver",
         "testing/frames", "testing/documented", "testing/application", "cli/text", "cli/families",
         "cli/filters", "cli/recording", "cli/script", "cli/mdf", "cli/findings"}
 IMPURE = {"socket", "select", "selectors", "ssl", "threading", "_thread", "queue", "time", "logging",

@@ -25,7 +25,7 @@ def apply() -> None:
         fastlane.AVAILABLE = False
     elif name == "crowded":
         from mmdagent_remote.connection import turnstile
-        turnstile.TURNSTILE_FROM = -1
+        turnstile.TURNSTILE_FROM = -1  # type: ignore[attr-defined]
 
 
 def main(name: str) -> None:

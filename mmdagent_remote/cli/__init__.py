@@ -1,6 +1,18 @@
 """The command line, ``mmdagent-remote``: one module for each command, and what they share.
 
-Only :func:`main` touches signals and the terminal's encoding.
+- ``listen.py``: shows messages live, sends typed lines. ``recorder.py``: writes a recording.
+  ``filters.py``: ``--filter``, which lines are shown. ``families.py``: message types and colours.
+- ``send.py``: ``send`` and ``say``. ``play.py``: plays a sound with lip-sync.
+  ``talk.py``: what these commands share.
+- ``simulate.py``: runs a simulated agent. ``steps.py``: what happens to it, and when.
+  ``script.py``: reads scripts. ``recording.py``: the format of recordings.
+- ``check.py``: checks an ``.mdf``. ``mdf.py``: reads it as MMDAgent-EX does.
+  ``findings.py``: what would go wrong. ``probe.py``: addresses and ports of this machine.
+- ``messages.py``: lists MMDAgent-EX's messages. ``demo.py``: a dialogue in one process.
+- ``options.py``: shared options, and starting the server. ``certificate.py``: ``--tls self-signed``.
+- ``terminal.py``: output, colours and signals. ``text.py``: escaping, width and wrapping.
+
+Only :func:`main` changes signal handlers and the terminal's encoding.
 """
 
 from __future__ import annotations
@@ -36,7 +48,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     except KeyboardInterrupt:
         return int(options.when_interrupted)
     except BrokenPipeError:
-        drop_output()  # Whoever read it has seen enough.
+        drop_output()  # The reader of the output has closed it, as head does.
         return 0
     except (UsageError, NoLibrary) as error:
         print(f"mmdagent-remote: {error}", file=sys.stderr)
@@ -47,8 +59,7 @@ def command_parser() -> Parser:
     """The parser of the whole command line."""
     parser = Parser(
         prog="mmdagent-remote",
-        description="For MMDAgent-EX, which connects by WebSocket to a server: here is one, and what\n"
-        "you need to see and try what it says.",
+        description="A WebSocket server for MMDAgent-EX, and tools to see and try what it says.",
         epilog="example: mmdagent-remote listen\n"
         "mmdagent-remote COMMAND --help says more about each, with an example.")
     parser.add_argument("--version", action="version", version=__version__)

@@ -1,6 +1,6 @@
 """``--tls self-signed``: a certificate for one run, by the ``cryptography`` package.
 
-Its key is nowhere but in a file that only this user can read, for as long as loading it takes.
+The key is written only to a file that only this user can read, and only until it is loaded.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Optional
 
 from ..connection.transport import load_certificate
 
-#: Longer than any run; a day back for clocks that differ.
+#: Valid for longer than any run, and from one day ago, since clocks differ.
 _VALID, _BACK = timedelta(days=365), timedelta(days=1)
 
 
@@ -23,7 +23,7 @@ class NoLibrary(Exception):
 
 
 def self_signed_context(host: Optional[str]) -> ssl.SSLContext:
-    """TLS for a server, with a new certificate for a host and for this machine.
+    """A TLS context for a server, with a new certificate for a host and for this machine.
 
     Raises:
         NoLibrary: ``cryptography`` is not installed.

@@ -1,4 +1,4 @@
-"""``mmdagent-remote check``: what would go wrong with an ``.mdf``."""
+"""``mmdagent-remote check``: finds what would go wrong with an ``.mdf``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .probe import Machine
 from .terminal import Screen
 from .text import to_json, wrap
 
-#: No .mdf is longer; MMDAgent-EX takes 4096 settings.
+#: Bytes. No .mdf is longer, since MMDAgent-EX takes 4096 settings.
 _MAX_SIZE = 4 * 1024 * 1024
 
 
@@ -24,16 +24,16 @@ def add_to(commands: Any) -> list[argparse.ArgumentParser]:
     """Add the command to the command line."""
     parser = commands.add_parser(
         "check", help="what would go wrong with an .mdf, and which line to change",
-        description="Read an .mdf as MMDAgent-EX does, and say what would keep it from your server,\n"
-        "and which line to write instead. Run it where the server runs. What you do not\n"
-        "say about the server is taken from the file.",
+        description="Read an .mdf as MMDAgent-EX does, and say what would keep it from your server\n"
+        "and which line to write instead. Run it where the server runs. Options that\n"
+        "you do not give are taken from the file.",
         epilog="""\
 example: mmdagent-remote check main.mdf
          mmdagent-remote check main.mdf --port 9001 --path /chat
 
 The exit status is 0 when nothing is wrong, 1 when something is, 2 when the file
-cannot be read. MMDAgent-EX reads also MMDAgent-EX.mdf, beside the program
-itself: what is set there counts where your content says nothing else.""")
+cannot be read. MMDAgent-EX also reads MMDAgent-EX.mdf, beside the program
+itself. Its settings apply where your content's file does not set them.""")
     parser.add_argument("file", metavar="FILE.mdf", help="the content's settings")
     parser.add_argument("--host", metavar="HOST", help='the server\'s host; "" is all of this machine')
     parser.add_argument("--port", type=port, metavar="PORT", help="the server's port")
@@ -82,7 +82,7 @@ def _print(name: str, file: MdfFile, findings: list[Finding], screen: Screen) ->
     screen.line((f"{name}: {many} to change", "bold red"))
     for finding in findings:
         screen.line("")
-        # Not on the head's line, so that a long problem is not pressed into a narrow column.
+        # Below the heading, so that a long problem is not squeezed into a narrow column.
         screen.line((f"line {finding.line}" if finding.line else "the file", "bold"))
         for line in wrap(finding.problem, screen.columns - 4):
             screen.line("    " + line)

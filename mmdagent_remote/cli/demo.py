@@ -1,7 +1,7 @@
 """``mmdagent-remote demo``: a dialogue with a simulated agent, in one process.
 
-The agent is the one of the test kit. Its words come over a real socket, and the handler is
-one that a user could have written.
+The agent is that of the test kit. Its messages come over a real socket. The handler is one that
+a user could write.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _ANSWERS = {
     "goodbye": "Goodbye.",
 }
 _TIMEOUT = 10.0
-#: As long as speech takes here, and, longer than the dialogue, the waving.
+#: Seconds of speech, and of waving, which lasts longer than the dialogue.
 _SPEECH, _WAVING = 0.3, 60.0
 
 
@@ -36,7 +36,7 @@ class DemoDialogue(Handler):
         self.finished: queue.Queue[str] = queue.Queue()
 
     def on_message(self, message: Message) -> None:
-        """One line of the agent."""
+        """Handle one line of the agent."""
         _say(f"  agent  -> server  {message}")
         match message:
             case Message("RECOG_EVENT_STOP", (text,)):

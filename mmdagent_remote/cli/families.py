@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-#: The beginning of a type, and its family. The first that fits counts.
+#: Beginnings of a message's type, and their family. The first match counts.
 _BEGINNINGS = (
     ("RECOG_", "recognition"),
     (("SYNTH_", "SPEAK_", "LIPSYNC_", "SOUND_"), "speech"),
@@ -17,7 +17,7 @@ _BEGINNINGS = (
       "NETWORK_", "RABBITMQ_", "KAFKA_", "__"), "system"),
 )
 
-#: Readable on a light terminal and on a dark one. In the words of rich.
+#: Styles in rich's notation, readable on a light terminal and on a dark one.
 STYLES = {
     "recognition": "bold green",
     "speech": "cyan",
@@ -30,7 +30,7 @@ STYLES = {
     "other": "",
 }
 
-#: A line of ``Plugin_Remote_AllLog``; behind it may stand a message.
+#: A line of ``Plugin_Remote_AllLog``. Its last part may be a message.
 _LOG = re.compile(r"\[\d{4}/\d\d/\d\d [\d:.]+\] \[\d+\] \w+: (\w+): (.*)")
 
 
@@ -41,7 +41,7 @@ def family_of(line: str) -> str:
         if log.group(1) not in ("Sent", "Captured"):
             return "log"
         line = log.group(2)
-    # These two begin like what a user does, and are not.
+    # These two begin like the user's KEY, but belong to scripts.
     if line.startswith(("KEYVALUE_", "KEY_POST")):
         return "script"
     for beginning, family in _BEGINNINGS:

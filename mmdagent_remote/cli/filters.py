@@ -1,7 +1,7 @@
 """``--filter PATTERN``: which lines are shown. Pure.
 
-A pattern is what it is everywhere in this package: the leading fields of a message. Between
-slashes it is a regular expression, which matches the whole line.
+A pattern is the leading fields of a message, as everywhere in this package. Between slashes it is
+a regular expression, which must match the whole line.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ def matcher_of_word(word: str) -> Matcher:
     """A function that tells whether a line matches a pattern as it is typed in a shell.
 
     Raises:
-        ValueError: it is no pattern.
+        ValueError: the word is not a pattern.
     """
     if len(word) < 2 or not word.startswith("/") or not word.endswith("/"):
         return matcher_of(word)
@@ -28,7 +28,7 @@ def matcher_of_word(word: str) -> Matcher:
 
 
 def matcher_of_words(words: Sequence[str]) -> Matcher:
-    """A function that tells whether a line matches any of some patterns; without one all do."""
+    """A function that tells whether a line matches any of the patterns; without patterns, all do."""
     matchers = [matcher_of_word(word) for word in words]
 
     def matches(message: Message) -> bool:

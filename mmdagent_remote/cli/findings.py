@@ -1,6 +1,6 @@
 """What would go wrong with an ``.mdf``, and the line to write instead. Pure.
 
-Each check is a function of what it needs; what depends on this machine is asked of a :class:`World`.
+Each check is a function of only what it needs. A :class:`World` answers what depends on this machine.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _KNOWN = {name.casefold(): name for name in (
     HOST, PORT, DIRECTORY, RETRIES, _ALL_LOG, *_TCP, _EXCLUDE, "disablePlugin", "enablePlugin")}
 #: What a name may have around it by mistake.
 _AROUND = " \t\u3000\ufeff"
-#: What MMDAgent-EX takes where nothing is set.
+#: The port that MMDAgent-EX uses when none is set.
 _DEFAULT_PORT = 80
 _TLS_PORT = 443
 
@@ -36,9 +36,9 @@ class Finding(NamedTuple):
 
     Attributes:
         kind: a word for programs, such as ``no-host``.
-        line: the number of the line to change; None: there is none, so one is to be added.
+        line: the number of the line to change; None: a line must be added.
         problem: what would happen.
-        write: the lines to write; without any the remedy is elsewhere, and in the problem.
+        write: the lines to write; empty: the remedy is not in the file, and `problem` names it.
     """
 
     kind: str
@@ -49,7 +49,7 @@ class Finding(NamedTuple):
 
 @dataclass(frozen=True)
 class Target:
-    """The server that the content shall connect to; None: not said, so anything will do."""
+    """The server that the content is to connect to. None: not given, so any value is accepted."""
 
     host: Optional[str] = None
     port: Optional[int] = None
@@ -69,25 +69,25 @@ class Target:
 
 
 class World(Protocol):
-    """What is asked of this machine."""
+    """What the checks ask about this machine."""
 
     def resolve(self, host: str) -> list[str]:
-        """The addresses of a host, the one that MMDAgent-EX takes first; empty: there is none."""
+        """The addresses of a host, the one that MMDAgent-EX uses comes first; empty: none."""
 
     def is_served(self, address: str, host: Optional[str]) -> bool:
-        """Whether who listens on `host` (None: anywhere) is reached at an address."""
+        """Whether a server on `host` (None: anywhere) is reached at an address."""
 
     def why_not_listen(self, host: str, port: int) -> Optional[str]:
-        """Why a server cannot listen there; None: it can, or one of this package does already."""
+        """Why a server cannot listen there; None: it can, or one of this package already does."""
 
 
 def check(file: MdfFile, target: Target, world: World) -> list[Finding]:
-    """All that would go wrong, by line; what is missing comes last."""
+    """All findings, sorted by line; those without a line come last."""
     if file.encoding == "utf-16":
         return [Finding("encoding", None, "this is UTF-16, which MMDAgent-EX cannot read: save the "
                         "file as UTF-8")]
     found = [*_whole_file(file), *_names(file)]
-    # What is told of a name is not told again as something that is missing.
+    # A setting with a wrong name was reported above, and must not be reported as missing as well.
     file = _with_right_names(file)
     found += [*_tcp(file), *_plugin(file), *_all_log(file)]
     host = file.last(HOST)
@@ -116,10 +116,10 @@ def _names(file: MdfFile) -> Iterator[Finding]:
         plain = name.strip(_AROUND).casefold()
         known = _KNOWN.get(plain)
         if known is not None and name not in (known, "\ufeff" + known):
-            yield Finding("name", number, f"MMDAgent-EX knows no {name!r}; case and blanks count",
+            yield Finding("name", number, f"MMDAgent-EX does not know {name!r}; case and blanks matter",
                           (f"{known}={value.strip()}",))
         elif known is None and plain.startswith("plugin_remote_websocket"):
-            yield Finding("name", number, f"MMDAgent-EX knows no {name!r}; there are {HOST}, {PORT} and "
+            yield Finding("name", number, f"MMDAgent-EX does not know {name!r}, only {HOST}, {PORT} and "
                           f"{DIRECTORY}")
 
 
@@ -150,14 +150,14 @@ def _plugin(file: MdfFile) -> Iterator[Finding]:
     if disabled is not None and disabled.value == "ALL":
         write = f"enablePlugin={','.join([*filter(None, names), 'Remote'])}"
         yield Finding("plugin", enabled.number if enabled else disabled.number,
-                      "all plugins are disabled, and Remote is not enabled, which connects", (
+                      "all plugins are disabled, and Remote, which connects, is not enabled", (
                           write,) if enabled else ("disablePlugin=ALL", write))
     elif disabled is not None and "Remote" in (off := disabled.value.split(",")):
         others = ",".join(name for name in off if name != "Remote") or "NONE"
-        yield Finding("plugin", disabled.number, "the plugin Remote is disabled, which connects",
+        yield Finding("plugin", disabled.number, "the plugin Remote, which connects, is disabled",
                       (f"disablePlugin={others}",))
     elif excluded is not None and excluded.value in ("yes", "true"):
-        yield Finding("plugin", excluded.number, "the plugin Remote is excluded, which connects",
+        yield Finding("plugin", excluded.number, "the plugin Remote, which connects, is excluded",
                       (f"{_EXCLUDE}=no",))
 
 
@@ -188,7 +188,7 @@ def _host(host: Setting, target: Target, world: World) -> Iterator[Finding]:
     if not addresses:
         yield Finding("host", host.number, f"no host {host.value!r} can be found", write)
     elif not world.is_served(addresses[0], target.host):
-        where = ("is no address of this machine: to have the server there, check there"
+        where = ("is no address of this machine: if the server is to run there, check there"
                  if target.host is None else f"does not lead to a server on {target.host!r}")
         alias = "" if addresses[0] == host.value else f" ({addresses[0]})"
         yield Finding("host", host.number, f"{host.value}{alias} {where}", write)

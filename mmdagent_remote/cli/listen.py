@@ -1,4 +1,4 @@
-"""``mmdagent-remote listen``: what the agent says, live; what is typed is sent."""
+"""``mmdagent-remote listen``: prints what the agent says, live, and sends what is typed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .options import TLS_HELP, UsageError, add_server, make_whole_server, start
 from .recorder import Recorder
 from .terminal import Screen, interrupt_main
 
-#: How often one who waits for the keyboard looks for signals, in seconds.
+#: Seconds between two checks for signals while waiting for the keyboard.
 _LOOK = 0.5
 
 
@@ -38,13 +38,13 @@ example: mmdagent-remote listen --port 9001 --path /chat
 
 A PATTERN is the first fields of a message: RECOG_EVENT_STOP, or
 "TIMER_EVENT_STOP|t". Between slashes it is a regular expression for the whole
-line: "/RECOG_.*/". There are no wildcards. With several --filter, what matches
-one of them is shown.
+line: "/RECOG_.*/". There are no wildcards. With several --filter, a line that
+matches any of them is shown.
 
 """ + TLS_HELP)
     add_server(parser)
     parser.add_argument("--filter", action="append", default=[], metavar="PATTERN",
-                        help="show only what matches; a recording has all the same")
+                        help="show only what matches; a recording still has everything")
     parser.add_argument("--record", metavar="FILE",
                         help="write both directions into a new file, as lines of JSON")
     parser.add_argument("--json", action="store_true", help="print lines of JSON, as in a recording")
@@ -70,7 +70,7 @@ def run(options: argparse.Namespace) -> int:
 def _listen(server: Server, view: _View) -> int:
     start(server)
     try:
-        # The main thread reads the keyboard, so that Ctrl-C gets through everywhere.
+        # The main thread reads the keyboard, so that Ctrl-C works on every system.
         for line in typed_lines():
             _send(server, line, view)
         server.serve_forever()
@@ -82,7 +82,7 @@ def _listen(server: Server, view: _View) -> int:
 
 
 class _View:
-    """What is shown and recorded of all connections. Any thread."""
+    """Shows and records the lines of all connections. Any thread may call it."""
 
     def __init__(self, recorder: Recorder, screen: Screen, matches: Any, *, as_json: bool) -> None:
         self.recorder = recorder
@@ -92,12 +92,12 @@ class _View:
         self._has_told = False
 
     def event(self, number: int, event: str, text: str, **more: Any) -> None:
-        """A connection begins or ends."""
+        """A connection has begun or ended."""
         entry = self.recorder.add(number, event, **more)
         self._show(entry, ("-- " + text, "bold"))
 
     def received(self, number: int, message: Message) -> None:
-        """A line came."""
+        """A line was received."""
         entry = self.recorder.add(number, "received", line=str(message),
                                   **({"echo": True} if message.is_echo else {}))
         if self._matches(message):
@@ -106,7 +106,7 @@ class _View:
     def sent(self, number: int, line: str) -> None:
         """A line is about to be sent."""
         entry = self.recorder.add(number, "sent", line=line)
-        # A person sees what was typed, and its echo.
+        # A person sees the typed line and its echo anyway.
         if self._as_json and self._matches(Message(line)):
             self._show(entry, "")
 
@@ -150,7 +150,8 @@ def typed_lines() -> Iterator[str]:
         for line in sys.stdin or ():
             yield line.rstrip("\r\n")
         return
-    # A signal that comes between Python's look for one and the read would wait for the next line.
+    # Polled, not blocking: a signal that arrives between Python's check for signals and a blocking
+    # read would not be handled until the next line.
     decoder = getincrementaldecoder(sys.stdin.encoding)("replace")
     keyboard, data, begun = sys.stdin.fileno(), b"?", ""
     while data:
@@ -170,7 +171,7 @@ def _send(server: Server, line: str, view: _View) -> None:
     try:
         check_line(line)
         handlers = server.connections
-        # Before it leaves: its echo is faster than the next statement.
+        # Recorded before it is sent, since its echo can arrive before the next statement runs.
         for handler in handlers:
             if isinstance(handler, _Listener):
                 view.sent(handler.number, line)

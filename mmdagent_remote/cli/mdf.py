@@ -1,12 +1,12 @@
-"""Reads an ``.mdf`` as MMDAgent-EX does, and keeps the line numbers. Pure.
+"""Reads an ``.mdf`` as MMDAgent-EX does, and keeps line numbers. Pure.
 
-What its source does, and what many would not expect:
+What MMDAgent-EX's source does, and many would not expect:
 
-- a name begins in the first column and ends at ``=``; blanks belong to it, and case matters;
-- blanks in front of a value belong to it, those behind it do not; there is no comment behind a value;
-- of two lines with one name the last one counts;
-- a byte order mark belongs to the first line;
-- ``%ENV{NAME}`` is a variable of the environment, and without its ``}`` the whole file is skipped.
+- a name begins in the first column and ends at ``=``; blanks are part of it, and case matters;
+- blanks before a value are part of it, blanks after it are not; a comment cannot follow a value;
+- if two lines have the same name, the last one counts;
+- a byte order mark is part of the first line;
+- ``%ENV{NAME}`` is an environment variable; without its ``}`` the whole file is skipped.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Setting(NamedTuple):
 
 @dataclass
 class MdfFile:
-    """What stands in an ``.mdf``."""
+    """The content of an ``.mdf``."""
 
     encoding: str
     settings: list[Setting] = field(default_factory=list)
@@ -44,7 +44,7 @@ class MdfFile:
 
 
 def decode(data: bytes) -> tuple[str, str]:
-    """A text and its encoding: UTF-8, UTF-16 with its mark, else Shift_JIS, else what is left."""
+    """The text and its encoding: UTF-16 if marked, else UTF-8, else Shift_JIS, else Latin-1."""
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return data.decode("utf-16", "replace"), "utf-16"
     for encoding in ("utf-8", "cp932"):
@@ -60,7 +60,7 @@ def parse(data: bytes, environment: Mapping[str, str]) -> MdfFile:
 
     Args:
         data: its bytes.
-        environment: the variables that ``%ENV{NAME}`` means.
+        environment: the variables for ``%ENV{NAME}``; one that is not set is empty.
     """
     text, encoding = decode(data)
     file = MdfFile(encoding, has_bom=text.startswith(_BOM) and encoding == "utf-8")
@@ -78,6 +78,6 @@ def parse(data: bytes, environment: Mapping[str, str]) -> MdfFile:
 
 
 def number_of(value: str) -> int:
-    """A value as MMDAgent-EX reads a number: as much of it as is one, else 0."""
+    """The number that MMDAgent-EX reads from a value: the integer at its beginning, else 0."""
     found = re.match(r"\s*([+-]?[0-9]+)", value)
     return int(found.group(1)) if found else 0

@@ -1,4 +1,4 @@
-"""``mmdagent-remote messages``: MMDAgent-EX's messages, from the table of this package."""
+"""``mmdagent-remote messages``: lists MMDAgent-EX's messages, from the table of this package."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from .options import UsageError
 from .terminal import Part, Screen
 from .text import table, to_json, wrap
 
-#: As many that a word finds are told in full.
+#: Up to this many messages that match a word are described in full.
 _IN_FULL = 6
-#: Where texts begin, behind their labels.
+#: The column where texts begin, after their labels.
 _INDENT = 10
 
 _Entry = Mapping[str, Any]
 _KINDS = {"command": "command: you send it", "event": "event: MMDAgent-EX says it",
-          "wire": "a word for Plugin_Remote itself; no echo of it comes"}
+          "wire": "a command for Plugin_Remote itself; it is not echoed"}
 
 
 def add_to(commands: Any) -> list[argparse.ArgumentParser]:
@@ -28,7 +28,7 @@ def add_to(commands: Any) -> list[argparse.ArgumentParser]:
     parser = commands.add_parser(
         "messages", help="MMDAgent-EX's messages: arguments, answers, silent failures",
         description="List the messages of MMDAgent-EX. With a WORD, those that have it in their\n"
-        "name, or else in their description; few of them are told in full.",
+        "name, or else in their description; a few are described in full.",
         epilog="example: mmdagent-remote messages SYNTH_START\n"
         "         mmdagent-remote messages timer")
     parser.add_argument("word", nargs="?", default="", metavar="WORD", help="a name or a part of one")
@@ -56,12 +56,12 @@ def run(options: argparse.Namespace) -> int:
         name = first.partition("|")[0]
         screen.line((name, STYLES[family_of(name)]), first[len(name):], second)
     screen.line("")
-    screen.line(f"{len(found)} messages; mmdagent-remote messages NAME tells all about one.")
+    screen.line(f"{len(found)} messages; mmdagent-remote messages NAME describes one in full.")
     return 0
 
 
 def find(word: str) -> list[_Entry]:
-    """The entries of this name, else those with the word in their name, else in their description."""
+    """The entries with this name, else those with the word in their name, else in their description."""
     every = list(entries().values())
     name = word.partition("|")[0].upper()
     exact = [entry for entry in every if entry["name"] == name]
@@ -74,14 +74,14 @@ def find(word: str) -> list[_Entry]:
 
 
 def form_of(entry: _Entry) -> str:
-    """A message with its arguments, those that may be left out in brackets."""
+    """A message with its arguments; optional ones are in brackets."""
     separator: str = entry.get("separator", "|")
     return separator.join([entry["name"], *(
         arg["name"] if arg["required"] else f"[{arg['name']}]" for arg in entry["args"])])
 
 
 def in_full(entry: _Entry, columns: int) -> Iterator[list[Part]]:
-    """All about one message, as lines for a screen."""
+    """The full description of one message, as lines for a screen."""
     style = STYLES[family_of(entry["name"])]
     yield [(entry["name"], style + " bold"), "  " + _KINDS[entry["direction"]]]
     yield from _paragraph("", entry["summary"], columns)
@@ -118,7 +118,7 @@ def _about(arg: Mapping[str, Any]) -> str:
 def _answers(entry: _Entry) -> str:
     if entry["direction"] == "command":
         answers = entry.get("answers") or []
-        return " and then ".join(answers) if answers else "none; its echo alone says that it arrived"
+        return " and then ".join(answers) if answers else "none; only its echo shows that it arrived"
     made_by = entry.get("answer_to") or []
     return "It answers " + ", ".join(made_by) + "." if made_by else ""
 

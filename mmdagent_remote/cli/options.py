@@ -1,4 +1,4 @@
-"""What the commands share: their options, and the server that these describe."""
+"""The options that commands share, and the server that these options describe."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from ..connection.transport import load_certificate
 from ..server import Server
 from .certificate import self_signed_context
 
-#: Put into help texts.
+#: Part of several help texts.
 TLS_HELP = """\
-MMDAgent-EX uses TLS on port 443 and nowhere else: --tls wants --port 443, and
-the other way round. To get that port without being root, one of these (Linux):
+MMDAgent-EX uses TLS on port 443 and nowhere else: --tls needs --port 443, and
+port 443 needs --tls. To use that port without being root, one of these (Linux):
   sudo sysctl net.ipv4.ip_unprivileged_port_start=443
-      every program may have it, until the next boot
+      every program may use it, until the next boot
   sudo setcap cap_net_bind_service=+ep "$(readlink -f .venv/bin/python)"
       every program of this Python may; name your own
   sudo iptables -t nat -A OUTPUT -o lo -p tcp --dport 443 -j REDIRECT \\
       --to-ports 9001
-      443 leads to --port 9001, for an MMDAgent-EX on this machine
-or authbind. On macOS --host "" may have it, on Windows every user."""
+      443 is redirected to --port 9001, for an MMDAgent-EX on this machine
+or authbind. On macOS every user may, with --host "". On Windows every user may."""
 
 
 class UsageError(Exception):
-    """Something that the user can mend; its text is the one line to print."""
+    """An error that the user can fix; its text is the one line to print."""
 
     def __init__(self, text: str, status: int = 1) -> None:
         super().__init__(text)
@@ -37,7 +37,7 @@ class UsageError(Exception):
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose errors take one line, and whose epilog is printed as it is written."""
+    """A parser that prints an error as one line, and its epilog as it is written."""
 
     def __init__(self, **kwargs: Any) -> None:
         kwargs["formatter_class"] = argparse.RawDescriptionHelpFormatter
@@ -103,7 +103,7 @@ def add_server(parser: argparse.ArgumentParser) -> None:
 
 
 def split_self_signed(arguments: Sequence[str]) -> list[str]:
-    """The arguments with ``--tls self-signed`` as one word: else it would want a key as well."""
+    """The arguments with ``--tls self-signed`` as one word, since ``--tls`` takes two values."""
     found: list[str] = []
     for number, argument in enumerate(arguments):
         if argument == "--":
@@ -121,7 +121,7 @@ def make_server(handler: Any, options: argparse.Namespace, **more: Any) -> Serve
     """The server that the options describe.
 
     Raises:
-        UsageError: they describe none.
+        UsageError: the options are not valid.
     """
     try:
         return Server(handler, options.host, options.port, **more)
@@ -130,7 +130,7 @@ def make_server(handler: Any, options: argparse.Namespace, **more: Any) -> Serve
 
 
 def make_whole_server(handler: Any, options: argparse.Namespace) -> Server:
-    """The same, with all the options of :func:`add_server`."""
+    """The same as :func:`make_server`, with all the options of :func:`add_server`."""
     context = None
     if options.tls_self_signed:
         context = self_signed_context(options.host)
@@ -141,10 +141,10 @@ def make_whole_server(handler: Any, options: argparse.Namespace) -> Server:
 
 
 def start(server: Server, *, silently: bool = False) -> None:
-    """Start a server, and say so, and what its ``.mdf`` lines are.
+    """Start a server, and print its address and its ``.mdf`` lines unless `silently`.
 
     Raises:
-        UsageError: it cannot be started.
+        UsageError: the server cannot be started.
     """
     try:
         server.start()

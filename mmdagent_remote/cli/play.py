@@ -1,4 +1,4 @@
-"""``mmdagent-remote play``: a sound file for an agent, with lip-sync, and its end."""
+"""``mmdagent-remote play``: plays a sound file with lip-sync, and waits for its end."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def add_to(commands: Any) -> list[argparse.ArgumentParser]:
         "    python -m pip install soundfile soxr",
         epilog="example: mmdagent-remote play 0 hello.wav\n" + NOTES + """
 
-MMDAgent-EX says nothing about sound: that it was heard is reckoned from its
-length, and for a model that is not there nothing is heard.""")
+MMDAgent-EX reports nothing about sound: when it was heard is computed from its
+length. For a model that does not exist, nothing is heard.""")
     play.add_argument("model", metavar="MODEL", help="its alias, such as 0")
     play.add_argument("file", metavar="FILE.wav", help="a sound file")
     add_options(play)
@@ -53,10 +53,10 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _check(model: str, file: str) -> Optional[float]:
-    """The length of a sound, in seconds, before anybody is waited for.
+    """The length of the sound in seconds, if known; called before waiting for an agent.
 
     Raises:
-        UsageError: it cannot be played.
+        UsageError: the sound cannot be played.
     """
     try:
         join_fields(("AVATAR", model, "a"))

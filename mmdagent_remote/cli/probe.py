@@ -1,4 +1,4 @@
-"""What ``check`` asks of this machine: addresses, and whether a port can be had."""
+"""What ``check`` asks about this machine: addresses, and whether a port is free."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Optional
 
 from ..serving.listener import listen
 
-#: For whoever holds a port to say who it is, in seconds.
+#: Seconds for the program that holds a port to answer.
 _ANSWER = 1.0
 _QUESTION = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
-#: What stands in the answer of a server of this package to a plain request.
+#: Part of the answer that a server of this package gives to a plain HTTP request.
 _SIGNATURE = b"(mmdagent_remote)"
 
 
@@ -20,23 +20,23 @@ class Machine:
     """This machine, for ``findings.py``."""
 
     def __init__(self) -> None:
-        # A name that is not found can take seconds each time.
+        # Cached, since a name that is not found can take seconds each time.
         self._resolved: dict[str, list[str]] = {}
 
     def resolve(self, host: str) -> list[str]:
-        """The addresses of a host, the one that MMDAgent-EX takes first."""
+        """The addresses of a host, the one that MMDAgent-EX uses comes first."""
         if host not in self._resolved:
             try:
                 infos = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
             except (OSError, UnicodeError):
                 infos = []
-            # It prefers IPv4.
+            # MMDAgent-EX prefers IPv4.
             infos.sort(key=lambda info: info[0] != socket.AF_INET)
             self._resolved[host] = list(dict.fromkeys(str(info[4][0]) for info in infos))
         return self._resolved[host]
 
     def is_served(self, address: str, host: Optional[str]) -> bool:
-        """Whether who listens on `host` (None: anywhere) is reached at an address."""
+        """Whether a server on `host` (None: anywhere) is reached at an address."""
         if not host or host in ("0.0.0.0", "::"):
             return self._is_ours(address)
         if host.lower() == "localhost":
@@ -44,12 +44,12 @@ class Machine:
         return address in self.resolve(host)
 
     def why_not_listen(self, host: str, port: int) -> Optional[str]:
-        """Why a server cannot listen there; None: it can, or one of this package does already."""
+        """Why a server cannot listen there; None: it can, or one of this package already does."""
         try:
             for sock in listen(host, port):
                 sock.close()
         except OSError as error:
-            # Behind a redirected port, too.
+            # Asked after any error: a server of ours may also be reached through a redirected port.
             if self._is_one_of_us(host, port):
                 return None
             if error.errno == errno.EADDRINUSE:
@@ -87,12 +87,12 @@ def _connect(host: str, port: int) -> socket.socket:
     sock = socket.create_connection((host, port), _ANSWER)
     if port != 443:
         return sock
-    # Nothing secret is said, and the certificate may be anybody's.
+    # Nothing secret is sent, so any certificate will do.
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     try:
         return context.wrap_socket(sock)
-    except BaseException:  # Whatever it is: nobody else has the socket yet.
+    except BaseException:  # On any exception: nothing else will close the socket.
         sock.close()
         raise

@@ -1,4 +1,4 @@
-"""Writes a recording, line by line, so that even a kill loses nothing. Any thread."""
+"""Writes a recording, line by line, so that even a kill loses nothing. Thread-safe."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from .recording import encode
 
 
 class Recorder:
-    """Makes the entries of one run, and writes them into a file, if there is one.
+    """Makes the entries of one run, and writes them to a file, if a path is given.
 
     Args:
-        path: a new file; None: none. One that exists is never touched.
+        path: the file to create; None: no file. An existing file is never changed.
 
     Attributes:
-        problem: why nothing more is written; None: all is well.
+        problem: why writing has stopped; None: there was no error.
 
     Raises:
-        UsageError: the file cannot be made.
+        UsageError: the file cannot be created.
     """
 
     def __init__(self, path: Optional[str]) -> None:
         self.problem: Optional[str] = None
         self._path = path
         self._began = time.monotonic()
-        self._lock = threading.Lock()  # Orders times and lines; held over one write to a file.
+        self._lock = threading.Lock()  # Keeps lines in order of time; held for one file write.
         self._file: Optional[TextIO] = None
         if path is not None:
             try:
@@ -39,7 +39,7 @@ class Recorder:
                 raise UsageError(f"cannot write {path}: {getattr(error, 'strerror', error)}") from error
 
     def add(self, connection: int, event: str, **more: Any) -> str:
-        """Note what has just happened, and return it as a line of JSON."""
+        """Record an event that happens now, and return it as a line of JSON."""
         with self._lock:
             now = datetime.now().astimezone().isoformat(timespec="milliseconds")
             line = encode(time.monotonic() - self._began, now, connection, event, **more)
@@ -64,4 +64,4 @@ class Recorder:
             try:
                 file.close()
             except OSError:
-                pass  # It was told already.
+                pass  # `problem` already says so.

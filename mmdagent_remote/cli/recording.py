@@ -1,13 +1,13 @@
-"""Recordings: one JSON object a line, for each line of a connection and for its begin and end. Pure.
+"""Recordings: one JSON object for each line of a connection, and for its begin and end. Pure.
 
 ::
 
     {"t": 1.532, "time": "2026-01-31T10:00:01.532+09:00", "connection": 1,
      "event": "received", "line": "RECOG_EVENT_STOP|hello"}
 
-``t`` is in seconds since the recording began. ``event`` is ``open`` (with ``path`` and ``address``),
-``received`` (from the agent; ``echo`` is true for an echo), ``sent``, or ``close`` (with ``code`` and
-``reason``).
+Each object takes one line. ``t`` is in seconds since the recording began. ``event`` is ``open``
+(with ``path`` and ``address``), ``received`` (from the agent; ``echo`` is true for an echo), ``sent``,
+or ``close`` (with ``code`` and ``reason``).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _EVENTS = frozenset({"open", "received", "sent", "close"})
 
 
 class RecordingError(ValueError):
-    """This is no recording; the text says where and why."""
+    """This is not a recording; the text says where and why."""
 
 
 class Entry(NamedTuple):
@@ -41,12 +41,12 @@ def encode(t: float, time: str, connection: int, event: str, **more: Any) -> str
 
 
 def read(lines: Iterable[str]) -> Iterator[Entry]:
-    """The entries of a recording, one by one, however long it is.
+    """Yield the entries of a recording one by one, so that it may be of any length.
 
-    A last line that was cut off when its program was killed is left out.
+    A last line that was cut off, because its program was killed, is left out.
 
     Raises:
-        RecordingError: a line is no entry.
+        RecordingError: a line is not an entry.
     """
     for number, line in enumerate(lines, 1):
         if not line.strip():
@@ -70,7 +70,7 @@ def _entry(found: Any) -> Entry:
     if isinstance(t, bool) or not isinstance(t, (int, float)) or not 0 <= t < 1e9:
         raise ValueError(f"t is {t!r}, not seconds")
     if not isinstance(line, str) or "\n" in line or "\r" in line:
-        raise ValueError("its line is none")
+        raise ValueError("its line is not one line of text")
     number = found.get("connection", 1)
     if isinstance(number, bool) or not isinstance(number, int):
         raise ValueError(f"connection is {number!r}, not a number")

@@ -1,4 +1,4 @@
-"""Scripts of a user for the simulated agent: what is said and pressed, and when. Pure.
+"""Scripts for the simulated agent: what its user says and presses, and when. Pure.
 
 ::
 
@@ -8,7 +8,7 @@
     +1          send TAPPED|0|head
     30          end
 
-A time is in seconds since the connection; with ``+``, since the line before.
+A time is in seconds since the connection, or with ``+`` since the line before.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class ScriptError(ValueError):
 
 
 class Step(NamedTuple):
-    """What happens at one time; no lines: the end."""
+    """The agent's lines at one time; no lines: the end."""
 
     time: float
     lines: tuple[str, ...]

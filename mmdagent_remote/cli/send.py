@@ -1,4 +1,4 @@
-"""``mmdagent-remote send`` and ``say``: one thing for an agent, and its end."""
+"""``mmdagent-remote send`` and ``say``: send lines or a text to an agent, and wait for the end."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ def add_to(commands: Any) -> list[argparse.ArgumentParser]:
     """Add the commands to the command line."""
     send = commands.add_parser(
         "send", help="send lines to an agent, and wait for its answers",
-        description="Wait for an agent, send it lines, each when the one before is done, and end.\n"
-        "A command is done when its answer has come, and its end, such as\n"
-        "TIMER_EVENT_STOP; what MMDAgent-EX does not answer, when its echo has come.",
+        description="Wait for an agent, send it lines, each after the one before is done, and end.\n"
+        "A command is done when its answer and its end have come, such as\n"
+        "TIMER_EVENT_STOP. One that has no answer is done when its echo has come.",
         epilog='example: mmdagent-remote send "TIMER_START|t|1" "TEXTAREA_SET|clock|12:00"\n' + NOTES)
     send.add_argument("lines", nargs="+", metavar="LINE",
                       help="in quotes: a shell has its own use for |")
     add_options(send)
     send.add_argument("--answer-timeout", type=seconds, default=10.0, metavar="SECONDS",
-                      help="wait so long for the answer to each line (default: 10)")
+                      help="time to wait for the answer to each line (default: 10)")
     send.add_argument("--end-timeout", type=seconds, default=600.0, metavar="SECONDS",
-                      help="and so long for the end of what it began (default: 600)")
+                      help="time to wait for the end of what it began (default: 600)")
     send.set_defaults(run=run_send)
     say = commands.add_parser(
         "say", help="have an agent speak a text",
@@ -49,17 +49,17 @@ def add_to(commands: Any) -> list[argparse.ArgumentParser]:
 # send
 
 class Plan(NamedTuple):
-    """A line, and what shows that it is done."""
+    """A line, and the messages that show that it is done."""
 
     line: str
-    #: The pattern of the first answer, and of the one that tells the end.
+    #: The patterns of the first answer, and of the answer that marks the end.
     answer: Optional[str]
     end: Optional[str]
     echo: Optional[str]
 
 
 def plan_of(line: str) -> Plan:
-    """What to wait for behind a line.
+    """What to wait for after a line.
 
     Raises:
         InvalidMessage: the line cannot be carried.
@@ -97,7 +97,7 @@ def _send_one(agent: Talker, heard: queue.SimpleQueue[Optional[Message]], plan: 
     agent.send(plan.line)
     screen.line(("sent    ", "dim"), plan.line)
     if plan.echo is not None and agent.is_mmdagent:
-        # It comes before every answer to it: what comes earlier answers something else.
+        # The echo comes before every answer to the line. Earlier messages answer something else.
         _wait(heard, options.answer_timeout, plan,
               lambda message: message.is_echo and message == plan.echo)
         if plan.answer is None:

@@ -1,4 +1,4 @@
-"""``mmdagent-remote simulate``: MMDAgent-EX simulated, and a user who follows a script."""
+"""``mmdagent-remote simulate``: a simulated MMDAgent-EX, with a user who follows a script."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from .steps import open_steps
 from .talk import NOBODY
 from .terminal import Screen
 
-#: Attempts to connect, each half a second after the one before: ten minutes, as in our .mdf lines.
+#: Attempts to connect, half a second apart: ten minutes in all, as in our .mdf lines.
 _RETRIES = 1200
-#: An agent's own time goes at most so much faster.
+#: The agent's own time runs at most this many times faster.
 _MAX_HURRY = 100.0
-#: How often it looks for what the server sends, while nothing else is to be done.
+#: Seconds between two polls of the agent while there is nothing else to do.
 _LOOK = 0.1
-#: After so many seconds it says why it is not connected yet.
+#: Seconds until it says why it is not connected yet.
 _PATIENCE = 3.0
-#: Lines that may wait in the agent; more are not given to it, so that memory is bounded.
+#: The most lines that may wait in the agent, so that memory is bounded.
 _MAX_WAITING = 1000
 
-#: Seconds for each character that is spoken, and at least.
+#: Seconds for each spoken character, and at least for a text.
 _PER_CHARACTER, _SHORTEST = 0.12, 0.5
 
 
@@ -40,8 +40,8 @@ def add_to(commands: Any) -> list[argparse.ArgumentParser]:
     parser = commands.add_parser(
         "simulate", help="a simulated agent, for work without MMDAgent-EX",
         description="Connect to your server as MMDAgent-EX does, answer its commands, and print\n"
-        "them: <- from the server, -> from the user. Any model, voice and file is taken\n"
-        "to be there.",
+        "them: <- from the server, -> from the user. Every model, voice and file is assumed\n"
+        "to exist.",
         epilog="""\
 example: mmdagent-remote simulate --port 9001 --path /chat --script talk.txt
          mmdagent-remote simulate --replay today.jsonl --speed 60
@@ -52,14 +52,14 @@ with + since the line before:
     +2.5    key a
     +1      send TAPPED|0|head
     30      end
-hear is what was recognised: RECOG_EVENT_START and RECOG_EVENT_STOP. Without an
+hear is recognised speech: RECOG_EVENT_START and RECOG_EVENT_STOP. Without an
 end the agent stays until Ctrl-C.
 
-A replay says what the agent of a recording said, in its time, and nothing else
-but echoes of what your server sends now. It ends with the recording.
+A replay says what the agent of a recording said, at the same times. Besides, it
+only echoes what your server sends now. It ends with the recording.
 
-The exit status is 0 at an end and at Ctrl-C, 1 when the agent came to grief, 2
-for a wrong script or recording, 3 when there was no server.""")
+The exit status is 0 at an end and at Ctrl-C, 1 when the agent failed, 2 for a
+wrong script or recording, 3 when there was no server.""")
     parser.add_argument("--host", default="localhost", metavar="HOST",
                         help="where your server is (default: localhost)")
     parser.add_argument("--port", type=port, default=9001, metavar="PORT", help="(default: 9001)")
@@ -73,7 +73,7 @@ for a wrong script or recording, 3 when there was no server.""")
     parser.add_argument("--speed", type=factor, default=1.0, metavar="N",
                         help="N times faster, the agent's own time too (default: 1)")
     parser.add_argument("--retry-count", type=count, default=_RETRIES, metavar="N",
-                        help=f"attempts to connect, each half a second (default: {_RETRIES})")
+                        help=f"attempts to connect, half a second apart (default: {_RETRIES})")
     parser.set_defaults(run=run)
     return [parser]
 
@@ -82,7 +82,7 @@ def run(options: argparse.Namespace) -> int:
     """Run the command; returns the exit status."""
     with open_steps(options.script, options.replay, options.connection) as (steps, passive):
         host = f"[{options.host}]" if ":" in options.host else options.host
-        # The agent's time is that between attempts, too, of which there shall be enough.
+        # hurry also shortens the time between attempts, so their number grows with it.
         hurry = 1.0 if passive else min(options.speed, _MAX_HURRY)
         try:
             agent = SimulatedAgent(
@@ -117,10 +117,10 @@ def speech_time(text: str) -> float:
 
 
 class _Play:
-    """One run: the steps in their time, and what the server sends meanwhile.
+    """One run: plays the steps at their times, and prints what the server sends meanwhile.
 
     Args:
-        may_lose: what the user does while the agent is not connected is lost, as with the real one.
+        may_lose: a user's actions are lost while the agent is not connected, as with the real one.
     """
 
     def __init__(self, agent: SimulatedAgent, screen: Screen, speed: float, *, may_lose: bool) -> None:
@@ -128,12 +128,12 @@ class _Play:
         self._screen = screen
         self._speed = speed
         self._may_lose = may_lose
-        #: Connections that were told, and whether the last one's end was.
+        #: Connections that were reported, and whether the end of the last one was.
         self._told = 0
         self._has_told_end = True
 
     def run(self, steps: Iterable[Step]) -> int:
-        """Play all; returns the exit status."""
+        """Play all steps; returns the exit status."""
         screen = Screen(sys.stderr)
         with screen.waiting(f"connecting to {self._agent.url.rstrip('/')}{self._agent.path}"):
             self._until_connected(screen)
@@ -204,6 +204,6 @@ def _anything(message: Message) -> bool:
 
 
 def _path(text: str) -> str:
-    # As it stands in an .mdf, where a query may follow.
+    # As in an .mdf, where a query may follow the path.
     path, mark, query = text.partition("?")
     return normal_path(path) + mark + query

@@ -11,22 +11,22 @@ from .options import UsageError
 from .recording import Entry, RecordingError, read
 from .script import ScriptError, Step, parse
 
-#: Bytes. A script is no recording.
+#: Bytes. Longer files are not scripts, but perhaps recordings.
 _MAX_SCRIPT = 1024 * 1024
 
 
 @contextmanager
 def open_steps(script: Optional[str], recording: Optional[str],
                connection: Optional[int]) -> Iterator[tuple[Iterable[Step], bool]]:
-    """What the user does, and whether the agent says nothing else but what was recorded.
+    """Yield the steps to play, and whether the agent is to say only what was recorded.
 
     Args:
-        script: a file; or else
-        recording: a file; without either there is nothing to do.
-        connection: take only this one of a recording's connections.
+        script: the path of a script, or None.
+        recording: the path of a recording, or None. Without both there are no steps.
+        connection: play only this one of a recording's connections; None: all.
 
     Raises:
-        UsageError: the file cannot be read, or is none.
+        UsageError: the file cannot be read, or is not a script.
     """
     name = script or recording
     if name is None:
@@ -51,10 +51,10 @@ def open_steps(script: Optional[str], recording: Optional[str],
 
 
 def replay(lines: Iterable[str], connection: Optional[int]) -> Iterator[Step]:
-    """What the agent of a recording said, and its end, one by one, however long it is.
+    """Yield what the agent of a recording said, and its end. A recording may be of any length.
 
     Raises:
-        RecordingError: it is none, or has nothing of this connection.
+        RecordingError: it is not a recording, or has nothing of this connection.
     """
     first: Optional[float] = None
     last = 0.0
@@ -62,7 +62,7 @@ def replay(lines: Iterable[str], connection: Optional[int]) -> Iterator[Step]:
         if connection not in (None, entry.connection):
             continue
         first = entry.t if first is None else first
-        # Two recordings may stand in one file: the time never goes back.
+        # One file may hold two recordings. Time must not go back at the second.
         last = max(last, entry.t - first)
         if _is_said_by_agent(entry):
             yield Step(last, (entry.line,))

@@ -1,4 +1,4 @@
-"""What ``send``, ``say`` and ``play`` share: an agent that connects, and what it then says."""
+"""What ``send``, ``say`` and ``play`` share: waiting for an agent, and for its messages."""
 
 from __future__ import annotations
 
@@ -18,34 +18,35 @@ from ..message import Message
 from .options import UsageError, add_server, make_whole_server, seconds, start
 from .terminal import Screen
 
-#: The exit status when no agent came.
+#: The exit status when no agent came, or no server was found.
 NOBODY = 3
 
 _Result = TypeVar("_Result")
 
 #: Ends the help of these commands.
 NOTES = """
-The exit status is 0 when all was done to its end, 1 when it was not, 2 for
+The exit status is 0 when everything was completed, 1 when it was not, 2 for
 wrong usage, 3 when no agent came.
 
-It is a server of its own: nothing else may listen on the port meanwhile, and at
-its end the connection ends. MMDAgent-EX comes back to the next one if its .mdf
-has a Plugin_Remote_RetryCount; but the stock Linux build does not survive the
-loss of its connection. There, type your lines into mmdagent-remote listen."""
+The command starts a server: nothing else may listen on the port meanwhile, and
+the connection closes when the command ends. MMDAgent-EX connects to the next
+server if its .mdf has a Plugin_Remote_RetryCount; but the stock Linux build
+does not survive the loss of its connection. There, type your lines into
+mmdagent-remote listen."""
 
 
 class Talker(Agent):
-    """The agent's side of a command, which hears what is said while somebody listens."""
+    """A command's agent. It puts messages into the queue `heard`, if there is one."""
 
     heard: Optional[queue.SimpleQueue[Optional[Message]]] = None
 
     def on_message(self, message: Message) -> None:
-        """A line came."""
+        """Queue a message."""
         if self.heard is not None:
             self.heard.put(message)
 
     def on_close(self, code: int, reason: str) -> None:
-        """The connection has ended; None says so."""
+        """Queue None, which says that the connection has ended."""
         if self.heard is not None:
             self.heard.put(None)
 
@@ -54,17 +55,17 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """The options of all three."""
     add_server(parser)
     parser.add_argument("--timeout", type=seconds, default=60.0, metavar="SECONDS",
-                        help="wait so long for an agent (default: 60)")
-    # Interrupted is not done.
+                        help="time to wait for an agent (default: 60)")
+    # An interrupted command has not completed, so its status is 1.
     parser.set_defaults(when_interrupted=1)
 
 
 @contextmanager
 def connected_agent(options: argparse.Namespace, screen: Screen) -> Iterator[Talker]:
-    """A server, and the first agent that connects to it.
+    """Start a server, and yield the first agent that connects to it.
 
     Raises:
-        UsageError: it cannot be started, or no agent came.
+        UsageError: the server cannot be started, no agent came, or it has left.
     """
     server = make_whole_server(Talker, options)
     start(server, silently=True)
@@ -85,17 +86,17 @@ def connected_agent(options: argparse.Namespace, screen: Screen) -> Iterator[Tal
 
 
 def result_of(future: Future[_Result]) -> _Result:
-    """The result of a future, waited for so that Ctrl-C gets through everywhere."""
+    """Wait for a future, so that Ctrl-C works on every system; returns its result."""
     wait_future(future, Deadline(None))
     return future.result()
 
 
 def listen_for(heard: queue.SimpleQueue[Optional[Message]], timeout: float,
                *wanted: Callable[[Message], object]) -> Message:
-    """The next message that is wanted.
+    """Wait up to `timeout` seconds for the next message that a function of `wanted` accepts.
 
     Raises:
-        TimeoutError: it did not come in time.
+        TimeoutError: no such message came in time.
         ConnectionClosed: the agent has left.
     """
     end = time.monotonic() + timeout
@@ -114,5 +115,5 @@ def listen_for(heard: queue.SimpleQueue[Optional[Message]], timeout: float,
 
 
 def stderr_screen() -> Screen:
-    """Where it is said how things go; what comes out of them goes to standard output."""
+    """The screen for progress; results go to standard output."""
     return Screen(sys.stderr)

@@ -1,7 +1,7 @@
-"""What is printed: in colour on a terminal where ``rich`` is installed, else plain text.
+"""Prints in colour on a terminal where ``rich`` is installed, else plain text.
 
-Plain it is also with ``NO_COLOR``, on a terminal that calls itself dumb, and in a pipe. Any thread may
-print: a line is one write.
+Output is also plain with ``NO_COLOR``, on a terminal that calls itself dumb, and in a pipe. Any thread
+may print: a line is one write.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from typing import Any, Optional, TextIO, Union
 
 from .text import escape
 
-#: A text, or a text and its style in the words of rich.
+#: A text, or a text and its style in rich's notation.
 Part = Union[str, tuple[str, str]]
 
-#: Tells how far something is: seconds done, and seconds in all, if that is known.
+#: Reports progress: seconds done, and seconds in total, if known.
 Progress = Callable[[float, Optional[float]], None]
 
 #: Longer lines are hard to read.
@@ -44,10 +44,10 @@ class Screen:
         return max(20, min(shutil.get_terminal_size((80, 24)).columns, _MAX_COLUMNS))
 
     def line(self, *parts: Part) -> None:
-        """Print one line; control characters in it are written out.
+        """Print one line; control characters in it are escaped.
 
         Raises:
-            OSError: whoever read it has gone.
+            OSError: the reader of the stream has gone.
         """
         texts = [(part, "") if isinstance(part, str) else part for part in parts]
         if self._console is None:
@@ -60,18 +60,18 @@ class Screen:
 
     @contextmanager
     def waiting(self, text: str) -> Iterator[None]:
-        """A spinner with a text, as long as this lasts; without colours, a line."""
+        """Show a spinner with a text while the block runs; in plain text, print one line."""
         if self._console is None:
             self.line(text)
             yield
             return
-        # Not the default: a console without Unicode would show its numbers.
+        # Not the default spinner: a console without Unicode would show its characters' numbers.
         with self._console.status(escape(text), spinner="line"):
             yield
 
     @contextmanager
     def progress(self, text: str) -> Iterator[Progress]:
-        """A bar that grows, as long as this lasts; without colours, a line."""
+        """Show a progress bar while the block runs; in plain text, print one line."""
         if self._console is None:
             self.line(text)
             yield lambda done, total: None
@@ -84,7 +84,7 @@ class Screen:
 
 
 def _console(stream: TextIO) -> Any:
-    """rich's console for a stream; None: it gets plain text."""
+    """The rich console for a stream; None: print plain text."""
     if not stream.isatty() or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
         return None
     try:
@@ -95,23 +95,23 @@ def _console(stream: TextIO) -> Any:
 
 
 def prepare() -> None:
-    """Make the process fit for a terminal: its encoding, and SIGTERM."""
-    # A console that lacks a character shows another; it must not end the program.
+    """Prepare the process for a terminal: the encoding, and SIGTERM."""
+    # A character that the console lacks is escaped; it must not end the program.
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace", line_buffering=True)
     if threading.current_thread() is threading.main_thread():
-        # A service manager's stop is a Ctrl-C.
+        # A service manager stops a program with SIGTERM. It does the same as Ctrl-C.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def drop_output() -> None:
-    """Standard output cannot be flushed any more; let the interpreter not try."""
+    """Redirect standard output to the null device, since the interpreter's flush would fail."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def interrupt_main() -> None:
-    """End the main thread, as Ctrl-C does, since whoever read our output has gone."""
+    """Interrupt the main thread, as Ctrl-C does, since the reader of our output has gone."""
     drop_output()
     if hasattr(signal, "pthread_kill"):
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)

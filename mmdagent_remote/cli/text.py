@@ -1,4 +1,4 @@
-"""Text for a terminal: what may be shown, how wide it is, how it is cut into lines. Pure.
+"""Text for a terminal: escapes control characters, measures width, wraps lines. Pure.
 
 A Japanese character takes two columns; Python's own ``len`` and ``textwrap`` count it as one.
 """
@@ -11,21 +11,22 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from typing import Any, Optional
 
-#: What a terminal might take for a command: C0, C1 and DEL; and what turns its line around.
+#: What a terminal might take for a command: C0, C1 and DEL; also line separators, controls that
+#: change the writing direction, and surrogates.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 _NOT_IN_JSON = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
-#: Behind each a line may end: a word or a field with the blanks behind it, or one wide character.
+#: A line may end after each: a word or a field with the blanks after it, or one wide character.
 _WIDE = r"\u3000-\u9fff\uac00-\ud7ff\uff00-\uff60"
 _PIECE = re.compile(rf"[{_WIDE}]\s*|[^\s{_WIDE}|]+\|?\s*|\|\s*|\s+")
 
-#: What may not begin a line in Japanese.
+#: Characters that must not begin a line in Japanese.
 _NOT_FIRST = "、。，．」』）】？！ー・"
 
 
 def escape(text: str) -> str:
-    """The text with control characters written out, as ``\\x1b``."""
+    """The text with control characters escaped, as ``\\x1b``."""
     return _CONTROL.sub(_escape, text)
 
 
@@ -35,8 +36,8 @@ def _escape(found: re.Match[str]) -> str:
 
 
 def to_json(value: Any, indent: Optional[int] = None) -> str:
-    """JSON that a terminal and any encoding of Unicode can take, with Japanese as it is."""
-    # Inside its strings these characters may be written out, and outside there are none but line feeds.
+    """JSON that is safe for a terminal and for any encoding of Unicode; Japanese is not escaped."""
+    # JSON allows escapes inside its strings. Outside them the only control characters are line feeds.
     return _NOT_IN_JSON.sub(lambda found: f"\\u{ord(found.group()):04x}",
                             json.dumps(value, ensure_ascii=False, indent=indent))
 
@@ -50,20 +51,20 @@ def width(text: str) -> int:
 
 def _width(character: str) -> int:
     if unicodedata.category(character) in ("Mn", "Me", "Cf"):
-        return 0  # It stands on the one before it.
+        return 0  # It is drawn on the character before it.
     return 2 if unicodedata.east_asian_width(character) in "WF" else 1
 
 
 def pad(text: str, columns: int) -> str:
-    """The text with blanks behind it, up to so many columns."""
+    """The text, padded with blanks to a number of columns."""
     return text + " " * (columns - width(text))
 
 
 def wrap(text: str, columns: int) -> list[str]:
-    """A text as lines of at most so many columns, cut at blanks, behind ``|`` and wide characters."""
+    """Wrap a text to a number of columns, at blanks, after ``|`` and after wide characters."""
     lines, line = [], ""
     for piece in _pieces(text, max(2, columns)):
-        # What must not begin a line stays with the one before, even if it sticks out.
+        # A character that must not begin a line stays on the one before, even if that gets too wide.
         if line and width(line + piece.rstrip()) > columns and piece[0] not in _NOT_FIRST:
             lines.append(line.rstrip())
             line = ""
@@ -86,7 +87,7 @@ def _pieces(text: str, columns: int) -> Iterator[str]:
 def table(rows: Sequence[tuple[str, str]], columns: int) -> list[tuple[str, str]]:
     """Two columns side by side: each line's left part, padded, and its right part.
 
-    The left one is as wide as its longest text, but at most half of all.
+    The left one is as wide as its longest text, but at most half of `columns`.
     """
     left = min(max((width(row[0]) for row in rows), default=0), columns // 2)
     lines = []

@@ -2,7 +2,7 @@
 
 - ``connection.py`` puts the parts together, and is what the rest of the package calls.
 - In: ``reading.py`` reads the socket, ``linequeue.py`` holds what nobody has read yet.
-- Out: ``wire.py`` writes to the socket.
+- Out: ``outbox.py`` (pure) decides what leaves next, ``wire.py`` writes it to the socket.
 - Waits: ``waits.py`` and ``delivery.py`` find who waits for a line, ``courier.py`` keeps the times.
 - The end: ``ending.py`` publishes it, ``parting.py`` lets the last bytes arrive.
 - The system: ``transport.py`` is the socket and TLS, ``turnstile.py`` is for hundreds of threads,

@@ -41,11 +41,12 @@ from .delivery import look_back
 from .ending import End, Ending
 from .linequeue import LineQueue
 from .naming import ConnectionLogger
+from .outbox import OutboxSealed, Tap
 from .parting import LAST_PARTS, Parting
 from .reading import Reading
 from .transport import Deadline, DeadlinePassed, TLSCodec, Transport, acquire_lock, wait_future
 from .waits import Wait, Waits
-from .wire import Wire, WireSealed
+from .wire import Wire
 
 #: Steps of 16 KiB that a newcomer on an occupied path reads ahead of its verdict.
 _PROBE_STEPS = 64
@@ -183,15 +184,31 @@ class Connection:
         self.attend_soon()
         self._ending.fail_if_ended(wait)
 
-    def watch(self, observe: Callable[[Message], None], farewell: Callable[[], None],
-              is_eager: Callable[[], bool]) -> None:
-        """Have every line shown to `observe` where it is read, echoes included, and the end told.
+    # Taps: from any thread. While a connection has none, nothing of this is on the path of a line.
 
-        `is_eager` tells whether lines shall be read for that, though nobody else wants one. All must
-        be quick and take no lock but leaves.
+    def tap_received(self, tap: Callable[[Message], None]) -> None:
+        """Have each line shown to a function where it is read, echoes included.
+
+        It is called under the state lock, in the order of the lines, before they are delivered. So it
+        must take no lock and only append to a bounded collection of its own, a deque say.
         """
-        self._reading.watch(observe, is_eager)
-        self.on_end(farewell)
+        self._reading.tap(tap)
+
+    def tap_sent(self, tap: Tap) -> None:
+        """Have each line shown to a function where it leaves, as the user wrote it; see above.
+
+        Binary messages are shown too, as bytes. What a close drops is not shown.
+        """
+        # The plain path makes frames past the outbox, where the taps are.
+        self._sends_plainly = False
+        self.wire.tap(tap)
+
+    def read_eagerly(self, is_eager: Callable[[], bool]) -> None:
+        """Have lines read at once as long as `is_eager` says so, though no reader asks for them.
+
+        It must return at once and take no lock but leaves.
+        """
+        self._reading.read_eagerly(is_eager)
 
     def on_end(self, farewell: Callable[[], None]) -> None:
         """Have the end told, also one that was already. It must be quick and take no lock but leaves."""
@@ -248,7 +265,7 @@ class Connection:
     def _send_queued(self, items: Sequence[Outgoing]) -> None:
         try:
             self.wire.send(items, Deadline(self.limits.send_timeout))
-        except WireSealed:
+        except OutboxSealed:
             self.raise_closed()
         except OSError as error:
             self._send_failed(error)

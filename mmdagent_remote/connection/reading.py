@@ -263,11 +263,14 @@ class Reading:
 
     # The attendant
 
-    def watch(self, observe: Callable[[Message], None], is_eager: Callable[[], bool]) -> None:
-        """Have every line shown to `observe` where it is read; see :meth:`Connection.watch`."""
+    def tap(self, tap: Callable[[Message], None]) -> None:
+        """Have each line shown where it is read; see :meth:`Connection.tap_received`."""
         with self._state:
-            self._inbound.observe = observe
-            self._is_eager = is_eager
+            self._inbound.taps += (tap,)
+
+    def read_eagerly(self, is_eager: Callable[[], bool]) -> None:
+        """Have lines read at once as long as `is_eager` says so, though no reader asks for them."""
+        self._is_eager = is_eager
 
     @property
     def is_awaited(self) -> bool:

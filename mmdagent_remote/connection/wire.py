@@ -1,16 +1,16 @@
-"""What leaves on one connection, and in which order.
+"""The sending side of one connection: from its outbox to the kernel.
 
-Everything that goes to the peer passes through one :class:`Wire`: user lines, batches,
-pings, pongs and the Close frame. One first-in-first-out queue; nothing overtakes,
-except that a pong or ping may slip in between two frames.
+Everything that goes to the peer passes through one :class:`Wire`: lines, batches, pings, pongs and the
+Close frame. What leaves next, and when, is decided in ``outbox.py``; here are the two locks, TLS and the
+socket.
 
-Two locks. *The wire* is held in a send, also a blocking one, and belongs to whoever
-moves bytes to the kernel. *The state lock*, shared with the connection, is below
-it: it guards the queue, wsproto and TLS, and is never held round a system call.
-With one lock for both, a flood in both directions deadlocked after 3.2 MB.
+- *The wire* is held in a send, also in a blocking one. Its holder moves bytes to the kernel.
+- *The state lock*, shared with the connection, comes after it. It guards the outbox, wsproto and TLS,
+  and is never held round a system call.
 
-Who cannot get the wire leaves the work in the queue, and **whoever lets go of the wire
-looks again** (:meth:`Wire.pump`), so that nothing is left behind.
+With one lock for both, a flood in both directions deadlocked after 3.2 MB. A thread that cannot acquire
+the wire leaves its work in the outbox. A thread that releases the wire checks the outbox again
+(:meth:`Wire.pump`), so nothing is left behind.
 """
 
 from __future__ import annotations
@@ -18,28 +18,19 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Optional
 
 from ..limits import SEND_SIZE, Limits
 from ..profile import Profile
-from ..websocket.lines import EchoMemory, Outgoing, next_payload, size_of
+from ..websocket.lines import EchoMemory, Outgoing, size_of
 from ..websocket.protocol import ServerProtocol
+from .outbox import NEVER, Outbox, OutboxSealed, Tap
 from .transport import Deadline, DeadlinePassed, TLSCodec, Transport, acquire_lock
 
-_NEVER = float("inf")
-
-#: Seconds between the last two pings that push a first frame out; some two seconds after it.
-_LAST_NUDGE = 1.0
-#: How often somebody who does not wait sends for others, before the attendant goes on.
+#: Rounds in which a thread that does not wait sends for others. Then the attendant goes on.
 _MOST_TURNS = 16
 _NOTHING = memoryview(b"")
-#: In the place of a queue that was not needed yet: an empty deque takes 760 bytes. Nothing is put in.
-_EMPTY: deque[Outgoing] = deque()
-
-
-class WireSealed(Exception):
-    """Nothing more may be queued: the connection is closing or has ended. Internal."""
 
 
 class Wire:
@@ -52,11 +43,8 @@ class Wire:
         call_attendant: asks the attendant to see to this connection soon; any thread.
     """
 
-    __slots__ = ("_transport", "_tls", "_protocol", "_profile", "_limits", "_state", "_wire",
-                 "_echoes", "_max_frame", "_call_attendant", "_waiting", "_waiting_size", "_taken",
-                 "_binaries", "_tail", "_followers", "_pong", "_pings", "_ping_at", "_nudge",
-                 "_is_opening", "_first", "_hold_until", "_last_sent", "_sealed", "_dropped",
-                 "_abandoned", "_close", "_is_clear", "_progress")
+    __slots__ = ("_transport", "_tls", "_protocol", "_profile", "_limits", "_state", "_wire", "_outbox",
+                 "_call_attendant", "_tail", "_abandoned", "_is_clear", "_progress")
 
     def __init__(self, transport: Transport, tls: Optional[TLSCodec], protocol: ServerProtocol,
                  profile: Profile, limits: Limits, state: threading.Lock,
@@ -67,40 +55,23 @@ class Wire:
         self._protocol = protocol
         self._profile = profile
         self._limits = limits
-        # Guards what is below up to the blank line. Order: the wire, then the state.
+        self._call_attendant = call_attendant
+        # Guards the outbox and the two below. Order: the wire, then the state.
         self._state = state
-        self._echoes = echoes
-        self._waiting = _EMPTY
-        self._waiting_size = 0
-        # Items that have left the queue.
-        self._taken = 0
-        self._binaries = 0
-        self._pong: Optional[bytes] = None
-        self._pings = 0
-        self._ping_at = _NEVER
-        self._nudge = 0.0
-        self._sealed = False
-        self._dropped = 0
+        self._outbox = Outbox(protocol, profile, echoes, max_frame, limits.max_send_queue,
+                              time.monotonic())
         self._abandoned = False
-        self._close: Optional[tuple[int, str]] = None
-        # Nothing but whole data frames is to be sent, and those may be: one look for send_at_once().
-        # Cleared by whatever changes one of the above; set again when all of it has been seen to.
+        # Whole data frames may leave past the outbox: one attribute for send_at_once(). Cleared with
+        # each change of the outbox; set again when everything in it has left.
         self._is_clear = False
 
-        # Held while bytes go to the kernel; guards what is below.
+        # Held while bytes go to the kernel; guards the two below.
         self._wire = threading.Lock()
         self._tail = memoryview(tls.encrypt(response) if tls else response)
-        self._followers: list[tuple[bytes, bool]] = []
         self._progress = 0
-        self._last_sent = 0.0
-        self._is_opening = True
-        self._first = bool(profile.first_line_hold)
-        self._hold_until = time.monotonic() + profile.first_line_hold
-        self._max_frame = max_frame
-        self._call_attendant = call_attendant
 
     def open(self, deadline: Deadline) -> None:
-        """Send the 101, unless a writer who came first has done so.
+        """Send the 101, unless a writer that came first has done so.
 
         Raises:
             DeadlinePassed, OSError: as :meth:`send` does.
@@ -108,13 +79,21 @@ class Wire:
         self._write_once(deadline)
         self.pump()
 
+    def tap(self, tap: Tap) -> None:
+        """Have a function shown what leaves the outbox; see :attr:`Outbox.taps`.
+
+        What :meth:`send_at_once` sends is not shown.
+        """
+        with self._state:
+            self._outbox.taps += (tap,)
+
     # For user threads
 
     def send(self, items: Sequence[Outgoing], deadline: Deadline) -> None:
         """Queue or send; returns when every item is in the kernel or in the queue.
 
         Raises:
-            WireSealed: the connection is closing.
+            OutboxSealed: the connection is closing.
             DeadlinePassed: the peer did not read in time; part of a frame may be out.
             OSError: the connection is broken.
         """
@@ -122,27 +101,28 @@ class Wire:
             self._send_paced(deque(items), deadline)
             return
         if not self._wire.acquire(False):
-            # Flat combining: whoever sends just now sends this, too, and nobody waits for him.
+            # Flat combining: the thread that holds the wire sends this as well, and nobody waits for it.
             if self._queue(items, most=SEND_SIZE):
                 self.pump()
                 return
             self._acquire(deadline)
         try:
             with self._state:
-                self._put_all(items)
-                last = self._taken + len(self._waiting)
-            # Not until nothing waits: other threads may go on for ever.
+                self._outbox.put_all(items)
+                self._is_clear = False
+                last = self._outbox.taken + len(self._outbox.waiting)
+            # Until these have left, not until nothing waits: other threads may go on without end.
             self._finish_tail(deadline, last)
         finally:
             self._wire.release()
         self.pump()
 
     def send_at_once(self, frames: bytes) -> bool:
-        """Send whole data frames, if nothing waits and nobody sends. False: :meth:`send` is to do it.
+        """Send whole data frames, if nothing waits and nobody sends. False: call :meth:`send` instead.
 
         The hot path of a line: one system call, and a deadline only when the kernel is full.
-        Without the state lock, but for TLS, since nothing else it guards is changed: what is queued at
-        the same moment comes behind, and a Close needs the wire. Only where
+        Without the state lock, except for TLS, since nothing else that it guards changes: what is queued
+        at the same moment comes behind, and a Close needs the wire. Only where
         :attr:`Profile.sends_as_is` holds, and where frames need not go through wsproto.
 
         Raises:
@@ -160,10 +140,10 @@ class Wire:
             self._progress += sent
             if sent < len(frames):
                 self._tail = memoryview(frames)[sent:]
-                self._finish_tail(Deadline(self._limits.send_timeout), self._taken)
+                self._finish_tail(Deadline(self._limits.send_timeout), self._outbox.taken)
         finally:
             self._wire.release()
-        # Whoever lets go of the wire looks again; but most often at a glance.
+        # A thread that releases the wire checks the outbox again. Mostly one attribute tells.
         if not self._is_clear:
             self.pump()
         return True
@@ -183,21 +163,25 @@ class Wire:
 
     def _queue(self, items: Sequence[Outgoing], most: Optional[int] = None) -> bool:
         size = sum(map(size_of, items))
+        outbox = self._outbox
         with self._state:
-            if self._sealed or most is not None and size > most or not self._has_room(size):
+            if outbox.is_sealed or most is not None and size > most or not outbox.has_room(size):
                 return False
-            self._put_all(items)
+            outbox.put_all(items)
+            self._is_clear = False
         return True
 
     def _send_paced(self, items: deque[Outgoing], deadline: Deadline) -> None:
-        # The attendant sends what waits, a frame in each gap. Only when the queue is full
-        # does the writer itself sleep out the gap and send.
+        # The attendant sends what waits, one frame in each gap. Only when the queue is full does the
+        # writer itself sleep out the gap and send.
+        outbox = self._outbox
         while True:
             with self._state:
-                while items and self._has_room(size_of(items[0])):
-                    self._put(items.popleft())
-                if self._sealed:
-                    raise WireSealed
+                while items and outbox.has_room(size_of(items[0])):
+                    outbox.put(items.popleft())
+                self._is_clear = False
+                if outbox.is_sealed:
+                    raise OutboxSealed
             if not items:
                 break
             self._sleep_gap(deadline)
@@ -206,27 +190,27 @@ class Wire:
         self._leave_rest()
 
     def _leave_rest(self) -> None:
-        # What is not due yet, the ping behind a first frame included, is the attendant's.
-        if self._waiting or self._ping_at != _NEVER:
+        # The attendant sends what is not due yet, including the ping behind a first frame.
+        if self._outbox.waiting or self._outbox.ping_at != NEVER:
             self._call_attendant()
 
     def _sleep_gap(self, deadline: Deadline) -> None:
-        left, pause = deadline.remaining(), self._due() - time.monotonic()
+        left, pause = deadline.remaining(), self._outbox.batch_due - time.monotonic()
         if left == 0.0:
             raise DeadlinePassed("the send queue is full")
         if pause > 0:
             time.sleep(pause if left is None else min(pause, left))
 
-    # For whoever happens to be there: these never wait
+    # For any thread: these never wait
 
     def attempt(self, write: Callable[[], object]) -> None:
-        """Do one of these where nobody is to be told that the connection is broken."""
+        """Call one of these where the caller must not see that the connection is broken."""
         try:
             write()
         except OSError:
-            # The kernel knows that the peer is gone. What was received before is still read,
-            # so the reader, not the writer, tells the end. Not logged: log handlers are user
-            # code, and this may be the attendant.
+            # The kernel knows that the peer is gone. What was received before is still read, so the
+            # reader, not the writer, tells the end. Not logged: log handlers are user code, and this
+            # may be the attendant.
             self.abandon()
 
     def pump(self) -> bool:
@@ -238,8 +222,8 @@ class Wire:
         while self._has_work() and self._wire.acquire(blocking=False):
             try:
                 if not self._write(None):
-                    # The kernel is full, or others keep us at it: somebody must come back, and most
-                    # callers will not.
+                    # The kernel is full, or other threads add as fast as this one sends. Most callers
+                    # do not come back, so the attendant must.
                     self._call_attendant()
                     return False
             finally:
@@ -247,39 +231,35 @@ class Wire:
         return True
 
     def pong(self, payload: bytes) -> None:
-        """Answer a ping. Of several unanswered ones only the last is kept (RFC 6455, 5.5.3)."""
+        """Answer a ping; see :meth:`Outbox.pong`."""
         with self._state:
-            self._pong = payload
+            self._outbox.pong(payload)
             self._is_clear = False
         self.pump()
 
     def ping(self) -> None:
-        """Send a ping as soon as the wire is free, with a body of its own number."""
+        """Send a ping as soon as the wire is free."""
         with self._state:
-            self._ping_at = 0.0
+            self._outbox.ping()
             self._is_clear = False
         self.pump()
         self._leave_rest()
 
     def seal(self) -> None:
-        """From now on nothing can be queued. Before a Close frame: nothing may follow it."""
+        """From now on nothing can be queued. Before a Close frame, since nothing may follow it."""
         with self._state:
-            self._sealed = True
+            self._outbox.seal()
             self._is_clear = False
 
     def close(self, code: int, reason: str, *, drop: bool) -> None:
-        """Send the Close frame behind what waits, or instead of it when `drop` is set."""
+        """Send a Close frame behind what waits; with `drop`, instead of it."""
         with self._state:
-            self._sealed = True
+            self._outbox.close(code, reason, drop=drop)
             self._is_clear = False
-            if self._close is None:
-                self._close = (code, reason)
-            if drop:
-                self._drop()
         self.pump()
 
     def flush(self, deadline: Deadline) -> bool:
-        """Wait until all has left; False when the deadline came first or the peer is gone."""
+        """Wait until everything has left; False when the deadline came first or the peer is gone."""
         try:
             while self.is_busy:
                 self._sleep_gap(deadline)
@@ -289,19 +269,16 @@ class Wire:
         return True
 
     def abandon(self) -> None:
-        """The peer is gone: what waits here will never leave, and nobody shall try."""
+        """The peer is gone: what waits can never leave, and no thread tries any more."""
         self._abandoned = True
-        with self._state:
-            self._sealed = True
-            self._is_clear = False
+        self.seal()
 
     # For the attendant
 
     @property
     def is_busy(self) -> bool:
         """Whether anything waits that can still leave."""
-        return not self._abandoned and bool(
-            self._waiting or self._tail or self._followers or self._close)
+        return not self._abandoned and (bool(self._tail) or self._outbox.is_busy)
 
     @property
     def is_abandoned(self) -> bool:
@@ -321,26 +298,23 @@ class Wire:
     @property
     def next_due(self) -> float:
         """When the next batch or ping may leave, on the monotonic clock; infinite for never."""
-        if self._abandoned:
-            return _NEVER
-        due = self._due() if self._waiting else self._hold_until if self._close else _NEVER
-        return min(due, max(self._ping_at, self._last_sent + self._profile.gap))
+        return NEVER if self._abandoned else self._outbox.next_due
 
     @property
     def has_binary(self) -> bool:
         """Whether a binary message waits: sound, which is not given faster than it leaves."""
-        return bool(self._binaries) or self.is_stuck
+        return self._outbox.has_binary or self.is_stuck
 
     @property
     def unsent(self) -> int:
         """How many lines and messages wait, or were dropped by a close."""
-        return self._dropped + len(self._waiting)
+        return self._outbox.unsent
 
     def end(self, deadline: Deadline) -> None:
-        """Close the transport once nobody sends; afterwards nobody will.
+        """Close the transport once no thread sends; afterwards none will.
 
         Raises:
-            DeadlinePassed: somebody still sends.
+            DeadlinePassed: a thread still sends.
         """
         self.abandon()
         self._acquire(deadline)
@@ -362,7 +336,7 @@ class Wire:
         """Move bytes to the kernel until nothing is due, waiting only with a deadline.
 
         Args:
-            last: the number of an item, as `_taken` counts, behind which it is enough.
+            last: the number of an item, as :attr:`Outbox.taken` counts, behind which it may stop.
 
         Returns False, without a deadline only, when the kernel takes no more, or other threads fill
         the queue as fast as this one empties it.
@@ -370,13 +344,13 @@ class Wire:
         turns = 0
         while True:
             if not self._tail:
-                if last is not None and self._taken >= last:
+                if last is not None and self._outbox.taken >= last:
                     return True
                 turns += 1
                 if deadline is None and turns > _MOST_TURNS:
                     return False
                 # A line that has begun is sent to its end, as long as the kernel takes it.
-                if self._abandoned and not self._followers:
+                if self._abandoned and not self._outbox.is_amid_a_line:
                     return True
                 data = self._next_bytes()
                 if not data:
@@ -391,146 +365,25 @@ class Wire:
             self._progress += sent
             # Not an empty view, which would keep all that was sent.
             self._tail = self._tail[sent:] if sent < len(self._tail) else _NOTHING
-            # The gap is measured from the end of a send, not from its beginning.
-            if self._profile.gap and not self._tail:
-                self._last_sent = time.monotonic()
-                if self._is_opening:
-                    self._is_opening = False
-                    self._hold_until = self._last_sent + self._profile.first_line_hold
+            if not self._tail and self._profile.gap:
+                self._outbox.has_left(time.monotonic())
 
     def _next_bytes(self) -> bytes:
         with self._state:
-            if self._followers and self._protocol.can_send:
-                # The rest of a long line or chunk: nothing may come between, and no gap.
-                return self._seal_bytes(self._frame(*self._followers.pop(0)))
-            frames = self._control_frames()
-            if self._protocol.can_send:
-                if self._profile.gap:
-                    if self._waiting and time.monotonic() >= self._due():
-                        frames.append(self._batch())
-                else:
-                    frames += self._joined_frames()
-            else:
-                self._followers.clear()
-                self._drop()
-            if self._close and self._close_is_due():
-                frames.append(self._protocol.close_frame(*self._close))
-                self._close = None
-            # What is returned is the tail by then, at which they look, too.
-            self._is_clear = not (self._waiting or self._sealed or self._ping_at != _NEVER)
-            return self._seal_bytes(b"".join(frames))
-
-    # With the state lock held
-
-    def _control_frames(self) -> list[bytes]:
-        frames = []
-        if self._pong is not None:
-            frames.append(self._protocol.pong_frame(self._pong))
-            self._pong = None
-        if self._ping_at != _NEVER and time.monotonic() >= max(
-                self._ping_at, self._last_sent + self._profile.gap):
-            is_needless = self._ping_at and self._protocol.has_pong  # It is a nudge.
-            self._ping_at = self._next_nudge()
-            if self._protocol.can_send and not is_needless:
-                self._pings += 1
-                frames.append(self._protocol.ping_frame(self._pings.to_bytes(4, "big")))
-        return frames
-
-    def _batch(self) -> bytes:
-        payload, text, rest = self._take()
-        self._followers.extend((part, text) for part in rest)
-        if self._first:
-            self._first = False
-            self._nudge = self._profile.first_line_hold
-            self._ping_at = time.monotonic() + self._nudge
-        return self._frame(payload, text)
-
-    def _next_nudge(self) -> float:
-        # A ping pushes the first frame out of the peer's HTTP buffer, should it be stuck there. A peer
-        # that was too busy to look has both in there: so another, later and later, until it answers.
-        if not 0.0 < self._nudge < _LAST_NUDGE or self._protocol.has_pong:
-            return _NEVER
-        self._nudge *= 2
-        return time.monotonic() + self._nudge
-
-    def _joined_frames(self) -> list[bytes]:
-        frames, size = [], 0
-        while self._waiting and size < SEND_SIZE:
-            payload, text, rest = self._take()
-            frames += [self._frame(part, text) for part in (payload, *rest)]
-            size += len(payload)
-        return frames
-
-    def _take(self) -> tuple[bytes, bool, list[bytes]]:
-        number = len(self._waiting)
-        if self._echoes is None:
-            payload, text, rest = next_payload(self._waiting, self._max_frame)
-        else:
-            taken: list[Outgoing] = []
-            payload, text, rest = next_payload(self._waiting, self._max_frame, taken)
-            # Before the lines leave, since an echo can be faster than the next statement; and not when
-            # they are queued, since the queue holds far more lines than are remembered.
-            for item in taken:
-                if not isinstance(item, bytes) and item.echo is not None:
-                    self._echoes.sent(item.echo)
-        self._taken += number - len(self._waiting)
-        self._waiting_size -= len(payload) + sum(map(len, rest))
-        self._binaries -= not text
-        return payload, text, rest
-
-    def _frame(self, payload: bytes, text: bool) -> bytes:
-        return self._protocol.data_frame(payload, text=text)
-
-    def _seal_bytes(self, data: bytes) -> bytes:
-        return self._tls.encrypt(data) if self._tls else data
-
-    def _put_all(self, items: Iterable[Outgoing]) -> None:
-        for item in items:
-            self._put(item)
-
-    def _put(self, item: Outgoing) -> None:
-        if self._sealed:
-            raise WireSealed
-        if self._waiting is _EMPTY:
-            self._waiting = deque()
-        self._waiting.append(item)
-        self._is_clear = False
-        self._binaries += isinstance(item, bytes)
-        self._waiting_size += size_of(item)
-
-    def _has_room(self, size: int) -> bool:
-        return not self._waiting or self._waiting_size + size <= self._limits.max_send_queue
-
-    def _drop(self) -> None:
-        # Not the rest of a line whose beginning is out: it would spoil the first line after a reconnect.
-        self._dropped += len(self._waiting)
-        self._taken += len(self._waiting)
-        self._waiting.clear()
-        self._binaries = 0
-        self._waiting_size = 0
+            data = self._outbox.next_bytes(time.monotonic())
+            # These bytes are the tail by the time that send_at_once() looks: it looks at that, too.
+            self._is_clear = self._outbox.is_clear
+            return self._tls.encrypt(data) if self._tls else data
 
     # Without a lock
 
     def _has_work(self) -> bool:
         if self._abandoned:
             return False
-        if self._tail or self._followers or self._pong is not None or self._tls_pending():
-            return True
-        if self._close and self._close_is_due():
-            return True
-        if self._waiting and not self._profile.gap:
-            return True
-        return self.next_due <= time.monotonic()
-
-    def _close_is_due(self) -> bool:
-        # A Close right behind the 101 would be stuck like any other first frame.
-        return not self._waiting and not self._followers and time.monotonic() >= self._hold_until
+        return bool(self._tail) or self._tls_pending() or self._outbox.has_work(time.monotonic())
 
     def _tls_pending(self) -> bool:
         return self._tls is not None and self._tls.has_pending
-
-    def _due(self) -> float:
-        return max(self._hold_until, self._last_sent + self._profile.gap)
 
     def _acquire(self, deadline: Deadline) -> None:
         if not acquire_lock(self._wire, deadline):

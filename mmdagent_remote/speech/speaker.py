@@ -30,7 +30,9 @@ class Speaker:
         self._futures: dict[Utterance, Future[bool]] = {}
         # When a look at the time is due already; one for each mouth is enough.
         self._alarms: dict[str, float] = {}
-        connection.watch(self._observe, self._farewell, lambda: bool(self._futures))
+        connection.tap_received(self._observe)
+        connection.read_eagerly(lambda: bool(self._futures))
+        connection.on_end(self._farewell)
 
     def say(self, model: str, lines: list[str], is_wanted: Callable[[], bool]) -> Future[bool]:
         """Queue an utterance, if it is still wanted behind every stop() that was called before."""

@@ -1,4 +1,4 @@
-"""Patterns: which messages are meant. Pure."""
+"""Patterns, which select messages. Pure."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from typing import Union
 
 from ..message import Message
 
-#: A ``str``: its fields equal the leading fields of the message. A compiled regular expression: it
-#: matches the whole line. A :class:`Message`: the same line. Or a predicate, which is called where the
-#: line is read and must return at once. Never a regular expression in a ``str``.
+#: A ``str``: its fields equal the leading fields of the message; it is never a regular expression.
+#: A compiled regular expression: it matches the whole line. A :class:`Message`: the same line. Or a
+#: predicate, which is called in the thread that reads the line and must return at once.
 Pattern = Union[str, "re.Pattern[str]", Callable[[Message], object]]
 
 Matcher = Callable[[Message], object]
 
 
 def matcher_of(pattern: Pattern) -> Matcher:
-    """A function that tells whether a message matches a pattern.
+    """Return a function that tells whether a message matches a pattern.
 
     Raises:
-        TypeError: it is no pattern.
+        TypeError: it is not a pattern.
         ValueError: no message can ever match it.
     """
     if isinstance(pattern, Message):
@@ -42,7 +42,7 @@ def matcher_of(pattern: Pattern) -> Matcher:
 
 
 def describe(patterns: tuple[Pattern, ...]) -> str:
-    """Patterns in words, for the text of an error."""
+    """Return patterns in words, for the text of an error."""
     return " or ".join(_describe(pattern) for pattern in patterns)
 
 

@@ -17,13 +17,13 @@ from ..message import Message
 
 @cache
 def entries() -> Mapping[str, Mapping[str, Any]]:
-    """All entries of the table, by name. Read at the first call."""
+    """Return all entries of the table, by name. The file is read at the first call."""
     text = (files(__package__) / "messages.json").read_text("utf-8")
     return {entry["name"]: entry for entry in json.loads(text)["messages"]}
 
 
 def answer_to(command: Message) -> str:
-    """The pattern of the message that answers a command: its type, and the arguments that tie it.
+    """Return the pattern of a command's answer: its type, and the arguments that it repeats.
 
     Raises:
         ValueError: it is not a command that MMDAgent-EX answers, as far as the table knows.
@@ -39,7 +39,7 @@ def answer_to(command: Message) -> str:
 
 
 def _keys(entry: Mapping[str, Any], args: tuple[str, ...]) -> list[str]:
-    """The arguments that the answer repeats, in its order."""
+    """Return the arguments that the answer repeats, in the answer's order."""
     places = entry.get("key_args") or []
     for form in entry.get("forms") or []:
         names = [entry["args"][place]["name"] for place in places]

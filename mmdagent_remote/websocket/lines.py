@@ -35,16 +35,18 @@ def cut_lines(text: str) -> Iterator[str]:
 
 
 class OutgoingLine:
-    """One checked line, encoded with its newline, and the echo that it will cause.
+    """One checked line, encoded with its newline, or one whole text.
 
-    Its fields are ``data`` (bytes) and ``echo`` (str, or None where none comes back).
+    Its fields are ``data`` (bytes), ``echo`` (str, or None where the peer sends none back), and
+    ``text`` (str), what the user wrote.
     """
 
-    __slots__ = ("data", "echo")
+    __slots__ = ("data", "echo", "text")
 
-    def __init__(self, data: bytes, echo: Optional[str]) -> None:
+    def __init__(self, data: bytes, echo: Optional[str], text: str) -> None:
         self.data = data
         self.echo = echo
+        self.text = text
 
 
 def prepare_line(line: object, profile: Profile) -> OutgoingLine:
@@ -64,7 +66,7 @@ def encode_line(text: str, profile: Profile) -> OutgoingLine:
         InvalidMessage: it cannot be carried to this peer.
     """
     if not profile.wraps:
-        return OutgoingLine(text.encode() + b"\n", None)
+        return OutgoingLine(text.encode() + b"\n", None, text)
     wrapped = wrap(text)
     # What is issued inside must itself be a line that may be issued.
     echo = echo_of(text)
@@ -77,7 +79,7 @@ def encode_line(text: str, profile: Profile) -> OutgoingLine:
             f"the line takes {len(data)} bytes in UTF-8 with its newline"
             + (f" and {wrapper} bytes of wrapping" if wrapper else "")
             + f"; MMDAgent-EX takes at most {profile.max_line}: {text[:80]!r}")
-    return OutgoingLine(data, echo if profile.echoes else None)
+    return OutgoingLine(data, echo if profile.echoes else None, text)
 
 
 def prepare_text(text: object, profile: Profile) -> list[OutgoingLine]:
@@ -91,7 +93,7 @@ def prepare_text(text: object, profile: Profile) -> list[OutgoingLine]:
         raise TypeError(f"send_text() takes a str, not {type(text).__name__}")
     if profile.max_line is None:
         try:
-            return [OutgoingLine(text.encode(), None)]
+            return [OutgoingLine(text.encode(), None, text)]
         except UnicodeEncodeError as error:
             raise InvalidMessage(
                 "the text holds a lone surrogate, which has no UTF-8 form") from error

@@ -301,7 +301,7 @@ class Inbound:
     """
 
     __slots__ = ("protocol", "echoes", "_limits", "_lenient", "_cut_text", "_cut_binary",
-                 "_keep_echoes", "_messages", "_lines", "_check_size", "_sure_size", "observe")
+                 "_keep_echoes", "_messages", "_lines", "_check_size", "_sure_size", "taps")
 
     def __init__(self, protocol: ServerProtocol, profile: Profile, limits: Limits, *,
                  cut_text: bool = True, cut_binary: bool = True, keep_echoes: bool = True) -> None:
@@ -318,8 +318,9 @@ class Inbound:
         self._check_size = False
         # A character takes at most four bytes; what is sure to be short enough is not encoded.
         self._sure_size = limits.max_line_size // 4
-        #: Is shown every line, echoes too.
-        self.observe: Optional[Callable[[Message], None]] = None
+        #: Functions that are shown each line, echoes included. They are called under the state lock, so
+        #: they only append to a bounded collection of their own.
+        self.taps: tuple[Callable[[Message], None], ...] = ()
 
     @property
     def is_dry(self) -> bool:
@@ -363,7 +364,7 @@ class Inbound:
             return self._next_lines(most)
         messages, self._messages = self._messages or self.protocol.messages(most), []
         cut_text, sure_size, new = self._cut_text, self._sure_size, str.__new__
-        is_plain = self.echoes is None and self.observe is None
+        is_plain = self.echoes is None and not self.taps
         items: list[Item] = []
         for number, text in enumerate(messages):
             if cut_text and type(text) is str:
@@ -416,8 +417,8 @@ class Inbound:
     def _message(self, line: str) -> Optional[Message]:
         is_echo = self.echoes is not None and self.echoes.claim(line)
         message = Message(line, is_echo=is_echo)
-        if self.observe is not None:
-            self.observe(message)
+        for tap in self.taps:
+            tap(message)
         return None if is_echo and not self._keep_echoes else message
 
     def _text_of(self, data: bytes) -> Optional[str]:

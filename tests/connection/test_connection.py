@@ -1,4 +1,4 @@
-"""``connection.py``: what the attendant does to a connection that closes."""
+"""``connection.py``: taps, and what the attendant does to a connection that closes."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import time
 import unittest
 from contextlib import suppress
 from dataclasses import replace
+from typing import Any
 from unittest import mock
 
 from mmdagent_remote import ConnectionClosed, Handler
@@ -17,6 +18,50 @@ from mmdagent_remote.testing.receiver import Receiver
 from ..client import Client
 from ..peers.test_promises import frames_of
 from ..support import DEADLINE, Recorder, TestCase, wait_until
+
+
+class TapTest(TestCase):
+    """Functions that are shown each line."""
+
+    def open(self, *, mmdagent: bool, **options: Any) -> tuple[Handler, Client]:
+        """A connection, at both ends."""
+        server = self.serve(Recorder, **options)
+        client = self.enterContext(Client(server, mmdagent=mmdagent))
+        return server.wait_connected(DEADLINE), client
+
+    def test_sent(self) -> None:
+        """From any way to send, each line is shown to all taps, as it was written and in order."""
+        for options in ({}, {"fast_lane": False}):
+            handler, client = self.open(mmdagent=False, **options)
+            handler.send("BEFORE")
+            seen: list[tuple[int, str | bytes]] = []
+            for number in (1, 2):
+                handler._connection.tap_sent(lambda item, number=number: seen.append((number, item)))
+            handler.send("A", 1)
+            handler.write_line("B\n")
+            handler.send_lines(["C", "D"])
+            handler.send_text("E\nF")
+            handler.send_binary(b"\0")
+            handler.server.broadcast("G")
+            for _ in range(8):
+                client.data_frame()
+            sent = ["A|1", "B", "C", "D", "E\nF", b"\0", "G"]
+            self.assertEqual(seen, [(number, item) for item in sent for number in (1, 2)])
+
+    def test_received(self) -> None:
+        """Each line is shown to all taps, echoes too, before it is delivered."""
+        handler, client = self.open(mmdagent=True)
+        seen: list[tuple[int, str, bool]] = []
+        for number in (1, 2):
+            handler._connection.tap_received(
+                lambda line, number=number: seen.append((number, line, line.is_echo)))
+        handler.send("STOP")
+        self.assertEqual(client.data_frame().payload, b"__AV_MESSAGE,STOP\n")
+        client.text("STOP\n")
+        client.text("A|1\nB\n")
+        wait_until(lambda: handler.messages_seen == ["STOP", "A|1", "B"])
+        lines = [("STOP", True), ("A|1", False), ("B", False)]
+        self.assertEqual(seen, [(number, *line) for line in lines for number in (1, 2)])
 
 
 class TickTest(TestCase):

@@ -188,7 +188,7 @@ class WholeTests(PlayerCase):
         self.agent.send_lines([f"VALUE_SET|v|{'x' * 2000}"] * 150)
         data = sound(0.08)
         self.assertTrue(self.play(data).result(DEADLINE))
-        self.assertEqual(self.agent._connected().wire._binaries, 0)
+        self.assertEqual(self.agent._connected().wire.has_binary, False)
         wait_until(lambda: self.simulated.audio == data, "it has arrived")
 
     def test_progress_that_raises(self) -> None:

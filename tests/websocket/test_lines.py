@@ -247,7 +247,7 @@ class PrepareBinaryTest(unittest.TestCase):
 
 
 LINE_ITEMS = st.text(st.characters(exclude_characters="\r\n\0", exclude_categories=["Cs"]),
-                     min_size=1, max_size=40).map(lambda t: OutgoingLine(t.encode() + b"\n", None))
+                     min_size=1, max_size=40).map(lambda t: OutgoingLine(t.encode() + b"\n", None, ""))
 ITEMS = st.lists(st.one_of(LINE_ITEMS, LINE_ITEMS, st.binary(min_size=1, max_size=12)), max_size=12)
 
 
@@ -312,14 +312,15 @@ class NextPayloadTest(unittest.TestCase):
         """Lines are joined up to the largest frame, and not one byte beyond."""
         for second, frames in ((3, 1), (4, 1), (5, 2)):
             waiting: deque[Outgoing] = deque(
-                [OutgoingLine(b"12345\n", None), OutgoingLine(b"x" * (second - 1) + b"\n", None)])
+                [OutgoingLine(b"12345\n", None, ""),
+                 OutgoingLine(b"x" * (second - 1) + b"\n", None, "")])
             with self.subTest(second):
                 self.assertEqual(len(taken(waiting, 10)), frames)
 
     def test_a_line_as_long_as_a_frame(self) -> None:
         """A line of one byte less than a frame, or as long, is not cut; one byte more is."""
         for size, frames in ((9, 1), (10, 1), (11, 2), (12, 2)):
-            waiting: deque[Outgoing] = deque([OutgoingLine(b"x" * (size - 1) + b"\n", None)])
+            waiting: deque[Outgoing] = deque([OutgoingLine(b"x" * (size - 1) + b"\n", None, "")])
             with self.subTest(size):
                 self.assertEqual(len(taken(waiting, 10)), frames)
 
@@ -336,7 +337,7 @@ class NextPayloadTest(unittest.TestCase):
     def test_a_chunk_as_long_as_a_frame(self) -> None:
         """A chunk of sound as long as a frame is one; one byte more, and it is two that touch."""
         for size, sizes in ((9, [9]), (10, [10]), (11, [10, 1]), (21, [10, 10, 1])):
-            waiting: deque[Outgoing] = deque([b"x" * size, OutgoingLine(b"A\n", None)])
+            waiting: deque[Outgoing] = deque([b"x" * size, OutgoingLine(b"A\n", None, "")])
             payload, is_text, rest = next_payload(waiting, 10)
             with self.subTest(size):
                 self.assertEqual(([len(part) for part in (payload, *rest)], is_text), (sizes, False))
@@ -344,7 +345,7 @@ class NextPayloadTest(unittest.TestCase):
     def test_without_a_bound_a_line_is_a_frame(self) -> None:
         """Towards a strict peer each line is a message of its own."""
         waiting: deque[Outgoing] = deque(
-            [OutgoingLine(b"A\n", None), OutgoingLine(b"B\n", None), b"SND"])
+            [OutgoingLine(b"A\n", None, ""), OutgoingLine(b"B\n", None, ""), b"SND"])
         self.assertEqual(taken(waiting, None), [(b"A\n", True), (b"B\n", True), (b"SND", False)])
 
     def test_an_empty_text(self) -> None:
@@ -353,7 +354,7 @@ class NextPayloadTest(unittest.TestCase):
 
     def test_sizes(self) -> None:
         """An item takes its bytes in the queue, the newline included."""
-        self.assertEqual(size_of(OutgoingLine(b"A\n", None)), 2)
+        self.assertEqual(size_of(OutgoingLine(b"A\n", None, "")), 2)
         self.assertEqual(size_of(b"abc"), 3)
 
 
