@@ -1,4 +1,4 @@
-"""Own the connection's thread and block in it: a parrot.
+"""A handler that owns the connection's thread and blocks in it: a parrot.
 
 Run it with ``python samples/blocking_handler.py``, start MMDAgent-EX with a model "0" that
 hears and speaks, and talk to it: it says back what it understood. Ctrl-C ends the program.

@@ -1,4 +1,4 @@
-"""Talk with a language model: it is heard from its first sentence on, and can be interrupted.
+"""Talk with a language model: it speaks from its first sentence on, and can be interrupted.
 
 Run it with ``python samples/chat_llm.py``, start MMDAgent-EX with a model "0" that hears and
 speaks, and talk to it. The answers are canned. For real ones: ``python -m pip install openai``, set
@@ -35,7 +35,7 @@ def openai_model(name):
         sys.exit("--openai needs OpenAI's client: python -m pip install openai")
     try:
         client = OpenAI()
-    except OpenAIError as error:           # there is no key
+    except OpenAIError as error:           # no key is set
         sys.exit(f"--openai: {error}")
 
     def stream(history):
@@ -53,7 +53,7 @@ class Chat(Agent):
 
     @property
     def history(self):
-        # Not an attribute: after a reconnect there is a new Chat, and the dialogue goes on.
+        # Not an attribute: a reconnect makes a new Chat, but the dialogue goes on.
         return self.server.state[self.path].setdefault("history", deque(maxlen=MAX_ENTRIES))
 
     def on_open(self):
@@ -71,8 +71,8 @@ class Chat(Agent):
         self.say_stream(AVATAR, VOICE, pieces).add_done_callback(report)   # returns at once
 
     def on_message(self, message):
-        # MMDAgent-EX returns each SYNTH_START, so the history has what was said, sentence by
-        # sentence, and not what the model wrote but nobody heard.
+        # MMDAgent-EX echoes each SYNTH_START. So the history holds the sentences that were spoken,
+        # and not what the model wrote but nobody heard.
         match message:
             case Message("SYNTH_START", (_, _, sentence)):
                 if self.history and self.history[-1]["role"] == "assistant":

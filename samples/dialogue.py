@@ -1,4 +1,4 @@
-"""Match messages, command and wait: a parrot that can be interrupted.
+"""Match messages and speak: a parrot that can be interrupted.
 
 Run it with ``python samples/dialogue.py``, start MMDAgent-EX with a model "0" that hears and
 speaks, and talk to it: it says back what it understood, and falls silent when you begin to

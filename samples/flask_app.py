@@ -58,7 +58,7 @@ class Listener(Handler):
 
 
 app = Flask(__name__)
-server = Server(Listener, port=AGENT_PORT)  # it listens from start() on, not yet
+server = Server(Listener, port=AGENT_PORT)  # does not listen before start()
 
 
 @app.get("/")
@@ -68,7 +68,7 @@ def index():
 
 @app.post("/send")
 def send():
-    # A page of another site may not send through the browser of whoever visits it.
+    # A page of another site must not send through its visitor's browser.
     if request.headers.get("Origin") not in (None, request.host_url.rstrip("/")):
         abort(403)
     line = request.form.get("line", "")

@@ -1,8 +1,8 @@
 """Have the avatar speak a sound file, with lip-sync.
 
 Run it with ``python samples/lipsync_wav.py FILE``, and start MMDAgent-EX with a model "0". Without
-a file, espeak-ng (if it is installed) makes one. A file that is not 16 kHz mono, and that of espeak-ng
-is not, needs ``pip install soundfile soxr``. Ctrl-C ends the program.
+a file, espeak-ng (if it is installed) makes one. A file that is not 16 kHz mono, such as that of
+espeak-ng, needs ``pip install soundfile soxr``. Ctrl-C ends the program.
 """
 
 import shutil
@@ -17,7 +17,7 @@ TEXT = "Hello. This is a voice that was made elsewhere."
 
 
 def make_speech(text):
-    """A WAV file as bytes, or the end of the program."""
+    """Returns a WAV file as bytes, or ends the program."""
     espeak = shutil.which("espeak-ng")
     if espeak is None:
         sys.exit("Name a sound file, or install espeak-ng, which can make one.")
@@ -25,7 +25,7 @@ def make_speech(text):
 
 
 def show(heard, total):
-    """Called some 25 times a second, in a thread of the connection."""
+    """Called about 25 times a second, in a thread of the connection."""
     of = f" of {total:.1f}" if total is not None else ""
     print(f"\r{heard:.1f}{of} s", end="", flush=True)
 
@@ -38,7 +38,7 @@ def main():
             try:
                 ended = threading.Event()
                 spoken = agent.speak_audio(MODEL, sound, progress=show)
-                spoken.add_done_callback(lambda _: ended.set())   # in the thread of show(), so behind it
+                spoken.add_done_callback(lambda _: ended.set())   # in show()'s thread, so after it
                 ended.wait()
                 spoken.result()                # raises what went wrong
             except ConnectionClosed:

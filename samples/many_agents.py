@@ -1,6 +1,6 @@
 """Several MMDAgent-EX at once: what one hears, all others say.
 
-Run it with ``python samples/many_agents.py`` and start MMDAgent-EX twice or more often, with the same
+Run it with ``python samples/many_agents.py`` and start MMDAgent-EX two or more times, with the same
 ``.mdf``: the first is ``/chat``, the second ``/chat-1``, the third ``/chat-1-2``. Talk to one of
 them. The terminal shows who is there, and who heard what. Ctrl-C ends the program.
 """
@@ -26,7 +26,7 @@ class Relay(Agent):
         for other in self.server.connections:
             if isinstance(other, Relay) and other is not self:
                 with suppress(ConnectionClosed):   # it has just left
-                    other.say("0", "mei_voice_normal", text)   # does not wait for it
+                    other.say("0", "mei_voice_normal", text)   # returns at once
 
 
 if __name__ == "__main__":

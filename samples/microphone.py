@@ -1,8 +1,8 @@
-"""Speak through the avatar: what the microphone hears, it says, with lip-sync.
+"""Speak through the avatar: it says what the microphone hears, with lip-sync.
 
 Run it with ``python samples/microphone.py``, and start MMDAgent-EX with a model "0". It needs
 ``pip install sounddevice``, and on Linux PortAudio (``apt install libportaudio2``).
-``--list`` shows the devices, ``--device NUMBER`` takes another than the default. Ctrl-C ends it.
+``--list`` shows the devices, ``--device NUMBER`` takes one that is not the default. Ctrl-C ends it.
 """
 
 import argparse
@@ -12,7 +12,7 @@ import sys
 from mmdagent_remote import ConnectionClosed, Server
 
 MODEL = "0"
-RATE, BLOCK = 16000, 640                       # 40 ms, which is what MMDAgent-EX gets at a time
+RATE, BLOCK = 16000, 640                       # 40 ms, as much as MMDAgent-EX gets at a time
 
 
 def portaudio():
@@ -26,10 +26,10 @@ def portaudio():
 
 
 def microphone(sounddevice, device):
-    """What is heard, piece by piece, for ever."""
-    heard: queue.Queue[bytes] = queue.Queue(maxsize=50)   # two seconds, should nobody take them
+    """Yields what is heard, piece by piece, without end."""
+    heard: queue.Queue[bytes] = queue.Queue(maxsize=50)   # two seconds, if nothing takes them
 
-    def take(data, frames, time, status):      # in a thread of PortAudio's, which must not wait
+    def take(data, frames, time, status):      # runs in a PortAudio thread, which must not block
         if not heard.full():
             heard.put_nowait(bytes(data))
     with sounddevice.RawInputStream(samplerate=RATE, channels=1, dtype="int16", blocksize=BLOCK,

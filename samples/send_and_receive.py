@@ -1,7 +1,7 @@
 """Receive, and at the same time send TEST_MESSAGE every two seconds.
 
 Run it with ``python samples/send_and_receive.py`` and start MMDAgent-EX. The terminal shows
-its messages, the echoes of TEST_MESSAGE among them; press ``d`` in the window of MMDAgent-EX
+its messages, including the echoes of TEST_MESSAGE. Press ``d`` in the window of MMDAgent-EX
 to see TEST_MESSAGE arrive there. Ctrl-C ends the program.
 """
 

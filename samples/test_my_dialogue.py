@@ -1,7 +1,7 @@
 """A dialogue and its test, with a simulated MMDAgent-EX in the place of the real one.
 
-Run it with ``python -m unittest samples/test_my_dialogue.py`` or with pytest. Your own dialogue stands
-in a file of its own; import it here.
+Run it with ``python -m unittest samples/test_my_dialogue.py`` or with pytest. Put your own
+dialogue into a file of its own, and import it here.
 """
 
 from mmdagent_remote import Handler, Message
@@ -27,5 +27,5 @@ class ParrotTest(AgentTestCase):
 
     def test_says_nothing_to_a_key(self):
         self.agent.emit("KEY|a")
-        self.sync()                                # now the handler has dealt with it
+        self.sync()                                # now the handler is done with it
         self.assertEqual(self.agent.received, [])

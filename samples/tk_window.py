@@ -1,11 +1,11 @@
 """A window that shows what MMDAgent-EX says, and sends it what you type.
 
 Run it with ``python samples/tk_window.py`` and start MMDAgent-EX: the top line of the window
-says that it is connected, and its messages run below. Type a message, for example
+says that it is connected, and its messages appear below. Type a message, for example
 ``TIMER_START|t|1``, and press Return. Closing the window ends everything.
 
-Tk belongs to the main thread, hooks run in others. So the hooks only put into a queue, and
-the window looks into it now and then. Needs tkinter (on Debian: ``apt install python3-tk``).
+Tk must run in the main thread, but hooks run in other threads. So the hooks only put messages into
+a queue, and the window polls it. Needs tkinter (on Debian: ``apt install python3-tk``).
 """
 
 import queue
@@ -17,8 +17,8 @@ from mmdagent_remote import Handler, InvalidMessage, Server
 
 HOST = "localhost"
 PORT = 9001
-POLL_MS = 50          # how often the window looks into the queue
-LINES_AT_ONCE = 200   # and how much it takes from it, so that a flood does not freeze it
+POLL_MS = 50          # how often the window polls the queue
+LINES_AT_ONCE = 200   # taken at one poll, so that a flood does not freeze the window
 LINES_KEPT = 2000     # older ones leave the window
 
 
@@ -82,7 +82,7 @@ class Window:
         """Send the line that was typed to every connection."""
         line = self.entry.get()
         try:
-            failed = self.server.broadcast(line)  # waits for nobody, so the window stays alive
+            failed = self.server.broadcast(line)  # never waits, so the window keeps responding
         except InvalidMessage as error:
             self.status.config(text=f"Not sent: {error}")
             return

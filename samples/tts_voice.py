@@ -1,10 +1,10 @@
-"""Give the avatar another voice: whatever makes sound of text, sentence by sentence, with lip-sync.
+"""Give the avatar another voice: anything that turns text into sound, by sentences, with lip-sync.
 
-Run it with ``python samples/tts_voice.py``, start MMDAgent-EX with a model "0", and type. A voice is any
-function from a text to a WAV file as bytes. Three are here, choose with ``--voice``: ``espeak``
-(espeak-ng, if it is installed), ``voicevox`` (a VOICEVOX engine on this machine), and ``beep``, which
-says nothing but needs nothing. All but the last need ``pip install soundfile soxr``. While one
-sentence is heard the next is made. An empty line stops the voice. Ctrl-C ends the program.
+Run it with ``python samples/tts_voice.py``, start MMDAgent-EX with a model "0", and type. A voice
+is any function from a text to a WAV file as bytes. ``--voice`` chooses one of three: ``espeak``
+(espeak-ng, if it is installed), ``voicevox`` (a VOICEVOX engine on this machine), or ``beep``,
+which only beeps, but needs nothing. The others need ``pip install soundfile soxr``. While one
+sentence plays, the next is made. An empty line stops the voice. Ctrl-C ends the program.
 """
 
 import argparse
@@ -70,7 +70,7 @@ def speak(server, voice, text):
         if not text:
             agent.stop_speaking(MODEL)
             return None
-        # A generator: it is read some seconds ahead, and so the next sentence is made in time.
+        # A generator, which is read some seconds ahead, so that the next sentence is made in time.
         spoken = agent.speak_audio(MODEL, (voice(sentence) for sentence in sentences(text)))
     except (TimeoutError, ConnectionClosed):
         print(f"Could not be spoken: {text} (MMDAgent-EX is not connected)")
@@ -91,7 +91,7 @@ def main():
         for line in sys.stdin:
             last = speak(server, voice, line.strip()) or last
         if last:
-            last.exception()                   # waits for its end, and so for all before
+            last.exception()                   # waits for the last one, so for all before it
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Type a line, and the agent speaks it; type on, and it speaks one line after another.
+"""Type lines, and the agent speaks them one after another.
 
 Run it with ``python samples/type_to_speak.py``, start MMDAgent-EX with a model "0" that speaks,
 and type, in any language that its voice speaks. The end of the input (Ctrl-D, on Windows Ctrl-Z and
@@ -42,7 +42,7 @@ def main():
             if line.strip():
                 last = speak(server, line.strip()) or last
         if last:
-            last.exception()                       # waits for its end, and so for all before
+            last.exception()                       # waits for the last one, so for all before it
 
 
 if __name__ == "__main__":

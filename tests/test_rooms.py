@@ -12,8 +12,9 @@ from .house import (GROUND, LEVEL, NAME, PAGE, PROJECT, Import, imports, imports
 
 #: Wings and modules that know no socket, no thread, no clock and no log.
 PURE = {"ground", "websocket", "vocabulary", "connection/linequeue", "connection/outbox",
-        "serving/settings", "speech/sentences", "speech/mouth", "sound/format", "sound/playback", "testing/receiver",
-        "testing/frames", "testing/documented", "testing/application", "cli/text", "cli/families",
+        "serving/settings", "speech/sentences", "speech/mouth", "sound/format", "sound/playback",
+        "testing/receiver", "testing/frames", "testing/documented", "testing/application", "cli/text",
+        "cli/families",
         "cli/filters", "cli/recording", "cli/script", "cli/mdf", "cli/findings"}
 IMPURE = {"socket", "select", "selectors", "ssl", "threading", "_thread", "queue", "time", "logging",
           "asyncio", "concurrent", "multiprocessing", "signal", "subprocess"}

@@ -9,7 +9,7 @@
 - ``check.py``: checks an ``.mdf``. ``mdf.py``: reads it as MMDAgent-EX does.
   ``findings.py``: what would go wrong. ``probe.py``: addresses and ports of this machine.
 - ``messages.py``: lists MMDAgent-EX's messages. ``demo.py``: a dialogue in one process.
-- ``options.py``: shared options, and starting the server. ``certificate.py``: ``--tls self-signed``.
+- ``options.py``: shared options, the server's start. ``certificate.py``: ``--tls self-signed``.
 - ``terminal.py``: output, colours and signals. ``text.py``: escaping, width and wrapping.
 
 Only :func:`main` changes signal handlers and the terminal's encoding.
@@ -59,7 +59,8 @@ def command_parser() -> Parser:
     """The parser of the whole command line."""
     parser = Parser(
         prog="mmdagent-remote",
-        description="A WebSocket server for MMDAgent-EX, and tools to see and try what it says.",
+        description="A WebSocket server for MMDAgent-EX to connect to, and tools to see and try what\n"
+        "it says.",
         epilog="example: mmdagent-remote listen\n"
         "mmdagent-remote COMMAND --help says more about each, with an example.")
     parser.add_argument("--version", action="version", version=__version__)

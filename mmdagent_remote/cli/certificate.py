@@ -1,6 +1,6 @@
 """``--tls self-signed``: a certificate for one run, by the ``cryptography`` package.
 
-The key is written only to a file that only this user can read, and only until it is loaded.
+The key is written to one file, which only this user can read, and which is deleted after loading.
 """
 
 from __future__ import annotations

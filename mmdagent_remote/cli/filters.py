@@ -28,7 +28,7 @@ def matcher_of_word(word: str) -> Matcher:
 
 
 def matcher_of_words(words: Sequence[str]) -> Matcher:
-    """A function that tells whether a line matches any of the patterns; without patterns, all do."""
+    """A function that tells whether a line matches any pattern; without patterns, all lines do."""
     matchers = [matcher_of_word(word) for word in words]
 
     def matches(message: Message) -> bool:

@@ -1,6 +1,6 @@
 """What would go wrong with an ``.mdf``, and the line to write instead. Pure.
 
-Each check is a function of only what it needs. A :class:`World` answers what depends on this machine.
+Each check is a function of what it needs. A :class:`World` tells what depends on this machine.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Finding(NamedTuple):
         kind: a word for programs, such as ``no-host``.
         line: the number of the line to change; None: a line must be added.
         problem: what would happen.
-        write: the lines to write; empty: the remedy is not in the file, and `problem` names it.
+        write: the lines to write; empty: there is another remedy, which `problem` gives.
     """
 
     kind: str

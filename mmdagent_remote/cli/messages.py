@@ -61,7 +61,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def find(word: str) -> list[_Entry]:
-    """The entries with this name, else those with the word in their name, else in their description."""
+    """The entries of this name, else those with the word in the name, else in the description."""
     every = list(entries().values())
     name = word.partition("|")[0].upper()
     exact = [entry for entry in every if entry["name"] == name]

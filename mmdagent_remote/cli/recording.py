@@ -5,9 +5,9 @@
     {"t": 1.532, "time": "2026-01-31T10:00:01.532+09:00", "connection": 1,
      "event": "received", "line": "RECOG_EVENT_STOP|hello"}
 
-Each object takes one line. ``t`` is in seconds since the recording began. ``event`` is ``open``
-(with ``path`` and ``address``), ``received`` (from the agent; ``echo`` is true for an echo), ``sent``,
-or ``close`` (with ``code`` and ``reason``).
+Each object takes one line. ``t`` is in seconds since the recording began. ``event`` is ``open`` (with
+``path`` and ``address``), ``received`` (from the agent; ``echo`` is true for an echo), ``sent``, or
+``close`` (with ``code`` and ``reason``).
 """
 
 from __future__ import annotations

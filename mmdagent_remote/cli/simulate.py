@@ -40,8 +40,8 @@ def add_to(commands: Any) -> list[argparse.ArgumentParser]:
     parser = commands.add_parser(
         "simulate", help="a simulated agent, for work without MMDAgent-EX",
         description="Connect to your server as MMDAgent-EX does, answer its commands, and print\n"
-        "them: <- from the server, -> from the user. Every model, voice and file is assumed\n"
-        "to exist.",
+        "them: <- from the server, -> from the user. Every model, voice and file is\n"
+        "assumed to exist.",
         epilog="""\
 example: mmdagent-remote simulate --port 9001 --path /chat --script talk.txt
          mmdagent-remote simulate --replay today.jsonl --speed 60

@@ -11,7 +11,7 @@ from .options import UsageError
 from .recording import Entry, RecordingError, read
 from .script import ScriptError, Step, parse
 
-#: Bytes. Longer files are not scripts, but perhaps recordings.
+#: Bytes. Scripts are short, unlike recordings.
 _MAX_SCRIPT = 1024 * 1024
 
 

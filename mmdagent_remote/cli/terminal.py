@@ -1,7 +1,7 @@
 """Prints in colour on a terminal where ``rich`` is installed, else plain text.
 
-Output is also plain with ``NO_COLOR``, on a terminal that calls itself dumb, and in a pipe. Any thread
-may print: a line is one write.
+It is plain text also with ``NO_COLOR``, on a terminal that calls itself dumb, and in a pipe. Any
+thread may print: a line is one write.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udff
 
 _NOT_IN_JSON = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
-#: A line may end after each: a word or a field with the blanks after it, or one wide character.
+#: A line may end after each of these: a word or field with the blanks after it, a wide character.
 _WIDE = r"\u3000-\u9fff\uac00-\ud7ff\uff00-\uff60"
 _PIECE = re.compile(rf"[{_WIDE}]\s*|[^\s{_WIDE}|]+\|?\s*|\|\s*|\s+")
 
@@ -37,7 +37,7 @@ def _escape(found: re.Match[str]) -> str:
 
 def to_json(value: Any, indent: Optional[int] = None) -> str:
     """JSON that is safe for a terminal and for any encoding of Unicode; Japanese is not escaped."""
-    # JSON allows escapes inside its strings. Outside them the only control characters are line feeds.
+    # JSON allows escapes in its strings. Outside them the only control characters are line feeds.
     return _NOT_IN_JSON.sub(lambda found: f"\\u{ord(found.group()):04x}",
                             json.dumps(value, ensure_ascii=False, indent=indent))
 
@@ -64,7 +64,7 @@ def wrap(text: str, columns: int) -> list[str]:
     """Wrap a text to a number of columns, at blanks, after ``|`` and after wide characters."""
     lines, line = [], ""
     for piece in _pieces(text, max(2, columns)):
-        # A character that must not begin a line stays on the one before, even if that gets too wide.
+        # What must not begin a line stays on the line before, even if that gets too wide.
         if line and width(line + piece.rstrip()) > columns and piece[0] not in _NOT_FIRST:
             lines.append(line.rstrip())
             line = ""

@@ -49,7 +49,7 @@ class Outbox:
         now: the first frame is held back from here, until the 101 has left.
     """
 
-    __slots__ = ("waiting", "taken", "is_sealed", "ping_at", "taps", "_protocol", "_profile", "_echoes",
+    __slots__ = ("waiting", "taken", "is_sealed", "ping_at", "taps", "_protocol", "_gap", "_hold", "_echoes",
                  "_max_frame", "_max_size", "_size", "_binaries", "_followers", "_pong", "_pings",
                  "_nudge", "_is_opening", "_is_first", "_hold_until", "_last_left", "_dropped",
                  "_close")
@@ -57,7 +57,8 @@ class Outbox:
     def __init__(self, protocol: ServerProtocol, profile: Profile, echoes: Optional[EchoMemory],
                  max_frame: Optional[int], max_size: int, now: float) -> None:
         self._protocol = protocol
-        self._profile = profile
+        self._gap = profile.gap
+        self._hold = profile.first_line_hold
         self._echoes = echoes
         self._max_frame = max_frame
         self._max_size = max_size
@@ -83,18 +84,21 @@ class Outbox:
         self._last_left = 0.0
         # The 101 has not left yet.
         self._is_opening = True
-        self._is_first = bool(profile.first_line_hold)
-        self._hold_until = now + profile.first_line_hold
+        self._is_first = bool(self._hold)
+        self._hold_until = now + self._hold
 
     # Into the queue
 
     def put_all(self, items: Iterable[Outgoing]) -> None:
         """Queue items, however many wait; see :meth:`put`."""
         for item in items:
-            self.put(item)
+            self.put(item, size_of(item))
 
-    def put(self, item: Outgoing) -> None:
+    def put(self, item: Outgoing, size: int) -> None:
         """Queue an item, however many wait.
+
+        Args:
+            size: that of the item, in bytes.
 
         Raises:
             OutboxSealed: the connection is closing.
@@ -104,8 +108,9 @@ class Outbox:
         if self.waiting is _EMPTY:
             self.waiting = deque()
         self.waiting.append(item)
-        self._binaries += isinstance(item, bytes)
-        self._size += size_of(item)
+        self._size += size
+        if isinstance(item, bytes):
+            self._binaries += 1
 
     def has_room(self, size: int) -> bool:
         """Whether so many bytes more may wait."""
@@ -162,22 +167,24 @@ class Outbox:
     @property
     def batch_due(self) -> float:
         """When a frame of lines may leave."""
-        return max(self._hold_until, self._last_left + self._profile.gap)
+        return max(self._hold_until, self._last_left + self._gap)
 
     @property
     def next_due(self) -> float:
         """When a frame or a ping may leave; :data:`NEVER`, if none waits."""
         due = self.batch_due if self.waiting else self._hold_until if self._close else NEVER
-        return min(due, self._ping_due)
+        return min(due, max(self.ping_at, self._last_left + self._gap))
 
     def has_work(self, now: float) -> bool:
         """Whether something may leave now."""
-        return bool(self._followers or self._pong is not None or self._close and self._close_is_due(now)
-                    or self.waiting and not self._profile.gap or self.next_due <= now)
-
-    @property
-    def _ping_due(self) -> float:
-        return max(self.ping_at, self._last_left + self._profile.gap)
+        # Asked once or twice for each line, so it is written for speed.
+        if self._followers or self._pong is not None:
+            return True
+        if self._close and self._close_is_due(now):
+            return True
+        if now < self._last_left + self._gap:
+            return False
+        return now >= self.ping_at or bool(self.waiting) and (not self._gap or now >= self._hold_until)
 
     def _close_is_due(self, now: float) -> bool:
         # A Close right behind the 101 would be stuck like any other first frame.
@@ -190,11 +197,13 @@ class Outbox:
         if self._followers and self._protocol.can_send:
             # No frame may come between the frames of one line, and no gap is needed.
             return self._frame(*self._followers.pop(0))
-        frames = self._control_frames(now)
+        frames: list[bytes] = []
+        if self._pong is not None or now >= self.ping_at:
+            frames = self._control_frames(now)
         if not self._protocol.can_send:
             self._followers.clear()
             self._drop()
-        elif not self._profile.gap:
+        elif not self._gap:
             frames += self._joined_frames()
         elif self.waiting and now >= self.batch_due:
             frames.append(self._batch(now))
@@ -205,18 +214,18 @@ class Outbox:
 
     def has_left(self, now: float) -> None:
         """The kernel has taken all of the last bytes. The gap begins at the end of a send."""
-        if self._profile.gap:
+        if self._gap:
             self._last_left = now
             if self._is_opening:
                 self._is_opening = False
-                self._hold_until = now + self._profile.first_line_hold
+                self._hold_until = now + self._hold
 
     def _control_frames(self, now: float) -> list[bytes]:
         frames = []
         if self._pong is not None:
             frames.append(self._protocol.pong_frame(self._pong))
             self._pong = None
-        if self.ping_at != NEVER and now >= self._ping_due:
+        if now >= self.ping_at and now >= self._last_left + self._gap:
             # A nudge (its time is not 0) is needless once a pong has come.
             is_needless = self.ping_at and self._protocol.has_pong
             self.ping_at = self._next_nudge(now)
@@ -230,7 +239,7 @@ class Outbox:
         self._followers.extend((part, text) for part in rest)
         if self._is_first:
             self._is_first = False
-            self._nudge = self._profile.first_line_hold
+            self._nudge = self._hold
             self.ping_at = now + self._nudge
         return self._frame(payload, text)
 
@@ -259,8 +268,11 @@ class Outbox:
             payload, text, rest = next_payload(self.waiting, self._max_frame, items)
             self._tell(items)
         self.taken += number - len(self.waiting)
-        self._size -= len(payload) + sum(map(len, rest))
-        self._binaries -= not text
+        self._size -= len(payload)
+        if rest:
+            self._size -= sum(map(len, rest))
+        if not text:
+            self._binaries -= 1
         return payload, text, rest
 
     def _tell(self, items: list[Outgoing]) -> None:

@@ -177,8 +177,8 @@ class Wire:
         outbox = self._outbox
         while True:
             with self._state:
-                while items and outbox.has_room(size_of(items[0])):
-                    outbox.put(items.popleft())
+                while items and outbox.has_room(size := size_of(items[0])):
+                    outbox.put(items.popleft(), size)
                 self._is_clear = False
                 if outbox.is_sealed:
                     raise OutboxSealed
