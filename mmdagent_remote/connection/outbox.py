@@ -49,10 +49,10 @@ class Outbox:
         now: the first frame is held back from here, until the 101 has left.
     """
 
-    __slots__ = ("waiting", "taken", "is_sealed", "ping_at", "taps", "_protocol", "_gap", "_hold", "_echoes",
-                 "_max_frame", "_max_size", "_size", "_binaries", "_followers", "_pong", "_pings",
-                 "_nudge", "_is_opening", "_is_first", "_hold_until", "_last_left", "_dropped",
-                 "_close")
+    __slots__ = ("waiting", "taken", "is_sealed", "ping_at", "taps", "_protocol", "_gap", "_hold",
+                 "_echoes", "_max_frame", "_max_size", "_size", "_binaries", "_followers", "_pong",
+                 "_pings", "_nudge", "_is_opening", "_is_first", "_hold_until", "_last_left",
+                 "_dropped", "_close")
 
     def __init__(self, protocol: ServerProtocol, profile: Profile, echoes: Optional[EchoMemory],
                  max_frame: Optional[int], max_size: int, now: float) -> None:
