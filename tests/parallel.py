@@ -143,7 +143,7 @@ class FilesSuite(unittest.TestSuite):
         with tempfile.TemporaryDirectory(prefix="tests-") as folder:
             report, printed = Path(folder, "report.json"), Path(folder, "printed.txt")
             words = {**options, "module": module, "report": str(report),
-                     "timeout": FILE_TIMEOUT - 20}
+                     "timeout": 0.9 * FILE_TIMEOUT}
             with printed.open("wb") as out:
                 worker = subprocess.Popen(
                     [sys.executable, *(f"-W{each}" for each in sys.warnoptions), "-m", "tests.worker",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import faulthandler
 import json
 import sys
+import traceback
 import unittest
 import warnings
 from pathlib import Path
@@ -76,7 +77,13 @@ def main(words: dict[str, Any]) -> None:
     result = Notes()
     result.failfast, result.buffer = words["failfast"], words["buffer"]
     result.tb_locals = words["tb_locals"]
-    loader.loadTestsFromName(words["module"]).run(result)
+    module = words["module"]
+    try:
+        loader.loadTestsFromName(module).run(result)
+    except unittest.SkipTest as skip:
+        result.events.append(["skip", module, module, None, str(skip)])
+    except Exception:  # Whatever a file raises while it is imported; its tests' own are results.
+        result.events.append(["error", module, module, None, traceback.format_exc()])
     Path(words["report"]).write_text(json.dumps(result.events), "utf-8")
 
 

@@ -9,9 +9,10 @@ from typing import Any
 from mmdagent_remote import ConnectionClosed, Message
 from mmdagent_remote.connection.ending import End, Ending
 from mmdagent_remote.connection.linequeue import LineQueue
+from mmdagent_remote.connection.outbox import OutboxSealed
 from mmdagent_remote.connection.transport import Deadline
 from mmdagent_remote.connection.waits import Wait, Waits
-from mmdagent_remote.connection.wire import Wire, WireSealed
+from mmdagent_remote.connection.wire import Wire
 from mmdagent_remote.limits import Limits
 from mmdagent_remote.profile import MMDAGENT_EX, STRICT, Profile
 from mmdagent_remote.websocket.lines import prepare_line
@@ -62,7 +63,7 @@ class EndingTest(TestCase):
             self.assertTrue(ending.is_open)
             end(ending)
             self.assertFalse(ending.is_open)
-            with self.assertRaises(WireSealed):
+            with self.assertRaises(OutboxSealed):
                 self.send()
 
     def test_a_close_is_begun_once(self) -> None:
