@@ -120,7 +120,7 @@ def picture() -> str:
                 for_types.add(wings)
             else:
                 direct[wings[0]].add(wings[1])
-    lines = ["flowchart BT"]
+    lines = ["flowchart TB"]
     for row in ROWS:
         lines += [f'    {wing}["{_label(wing)}"]' for wing in row]
     for row in ROWS:
@@ -129,7 +129,8 @@ def picture() -> str:
             # What follows from other arrows is left out.
             nearest = below - {far for near in below for far in _reached(near, direct)}
             lines += [f"    {wing} --> {other}" for other in sorted(nearest)]
-    lines += [f"    {one} -.-> {other}" for one, other in sorted(for_types)
+    # The upper one first, and no arrowhead, or the layout would put the lower one on top.
+    lines += [f"    {other} -.- {one}" for one, other in sorted(for_types)
               if other not in _reached(one, direct)]
     return "\n".join(lines)
 

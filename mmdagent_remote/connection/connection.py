@@ -1,22 +1,22 @@
-"""One open connection: its parts, its locks, and what may be asked of it.
+"""One open connection: its parts, its locks, and the calls that the rest of the package makes.
 
-Its parts, each in a module of its own: what leaves (``wire.py``), what comes in (``reading.py``) and
-waits to be read (``linequeue.py``), who waits for which line (``waits.py``, ``delivery.py``), the
-end (``ending.py``), and what is done for the last bytes (``parting.py``).
+Each part has a module of its own: what leaves (``wire.py``), what comes in (``reading.py``) and
+waits to be read (``linequeue.py``), the waits for lines (``waits.py``, ``delivery.py``), the end
+(``ending.py``), and the delivery of the last bytes (``parting.py``).
 
-Threads that meet here: the connection's own thread (or, after ``accept()``, the
-user's), which reads; any user thread, which sends and closes; the attendant, which
-reads while the reader is away and keeps the connection alive.
+Threads: the connection's own thread (or, after ``accept()``, a user thread) reads. Any user thread
+sends and closes. The attendant reads while the reader is away, and keeps the connection alive.
 
-Locks, in this order, none held over user code, a join or a wait for another thread:
+Locks, in the order in which they are acquired. None is held during a join, a wait for another
+thread, or user code, except that predicates of waits may run under the reading right:
 
-1. the reading right (in ``reading.py``): held in a blocking ``recv``. Whoever reads has it; the
-   attendant only tries it, and gives it back after each step.
-2. the wire (in ``wire.py``): held in a blocking send. The holder of the reading right
-   only tries it.
-3. the state, one lock for all parts: queue, end, wsproto and TLS. Never held round a system call.
+1. the reading right (``reading.py``): held by the thread that reads, also in a blocking ``recv``.
+   The attendant only tries to acquire it, and releases it after each step.
+2. the wire (``wire.py``): held in a send, also in a blocking one. A thread that holds the reading
+   right only tries to acquire it; only the teardown waits for it, at most a second.
+3. the state lock, one for all parts: guards queue, end, wsproto and TLS. Not held in system calls.
 
-The end is the last thing in the queue: every line that came before it is read first.
+The end comes behind the queue: every line received before it is read first.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ from .transport import Deadline, DeadlinePassed, TLSCodec, Transport, acquire_lo
 from .waits import Wait, Waits
 from .wire import Wire
 
-#: Steps of 16 KiB that a newcomer on an occupied path reads ahead of its verdict.
+#: Steps of 16 KiB that probe() reads before it decides, for a newcomer on an occupied path.
 _PROBE_STEPS = 64
 
 _SEND_TIMEOUT = "send timeout"
@@ -61,8 +61,8 @@ class Connection:
         inbound: the pure side, which makes lines from bytes.
         response: the 101 for the peer, which is sent by :meth:`open`.
         leftover: bytes that came right behind the request.
-        call_attendant: asks the attendant to see to this connection soon; with ``urgent`` set, to
-            read at once if nobody does.
+        call_attendant: asks the attendant to look after this connection soon; with ``urgent`` set,
+            to read at once unless another thread reads.
     """
 
     __slots__ = ("name", "log", "request", "profile", "limits", "_transport", "_tls", "_protocol",
@@ -92,7 +92,7 @@ class Connection:
         self._ending = Ending(name, profile, limits, self._state, self._queue, self.wire, self.waits)
         self._reading = Reading(name, transport, tls, inbound, limits, self._state, self._queue,
                                 self.wire, self.waits, self._ending, self.attend_soon)
-        # Here, too, since a call for each line would be felt.
+        # Kept here too, since one more call for each line would be noticeable.
         self.ready = self._queue.ready
         self.read = self._reading.read
         self._keepalive = KeepAlive(limits, time.monotonic())
@@ -102,7 +102,7 @@ class Connection:
         # The connection's thread; None where the reading thread is the user's (after accept()).
         self.owner: Optional[int] = None
         self._user_reads = threading.Lock()
-        # Threads made by spawn(), and the courier's, for shutdown() to wait for.
+        # Threads of spawn(), of sounds and of the two couriers: shutdown() waits for them.
         self.spawned: set[threading.Thread] = set()
         self.courier = Courier(f"{name}-courier", log, self.spawned.add, self.spawned.discard)
         self.callbacks = Courier(f"{name}-futures", log, self.spawned.add, self.spawned.discard,
@@ -116,11 +116,11 @@ class Connection:
         self._call_attendant(self)
 
     def attend_soon(self) -> None:
-        """Have lines read at once, if nobody else does."""
+        """Have the attendant read at once, unless another thread reads."""
         self._call_attendant(self, urgent=True)
 
     def open(self, deadline: Deadline) -> None:
-        """Send the 101. A peer that is gone by now is found at the first read."""
+        """Send the 101. If the peer is gone already, the first read reports it."""
         try:
             self.wire.open(deadline)
         except DeadlinePassed:
@@ -131,10 +131,10 @@ class Connection:
     # Reading: the connection's own thread, or the user's after accept(). `read` is Reading.read()
 
     def read_for_user(self, deadline: Deadline) -> Item:
-        """:meth:`read`, for calls that any thread might make: one reader at a time.
+        """:meth:`read`, for calls that any thread might make: only one may read at a time.
 
         Raises:
-            RuntimeError: this thread is not the one that may read, or another reads just now.
+            RuntimeError: this thread may not read, or another thread is reading.
         """
         if self.owner is not None and self.owner != threading.get_ident():
             raise RuntimeError(
@@ -147,7 +147,7 @@ class Connection:
             self._user_reads.release()
 
     def push(self, text: str) -> None:
-        """Cut a text into lines that are read before anything else; one by one, as they are read."""
+        """Cut a text into lines that are read before all others; each is cut when it is read."""
         self._reading.push(text)
 
     @property
@@ -158,14 +158,14 @@ class Connection:
     # Waiting for a message: any thread
 
     def look_back(self, wait: Wait) -> Optional[Message]:
-        """Take the oldest line that matches out of the queue; if there is none, register the wait."""
+        """Take the oldest line that matches out of the queue; without one, register the wait."""
         return look_back(wait, self._queue, self.waits, self._state)
 
     def wait(self, wait: Wait, deadline: Deadline) -> bool:
         """Wait for the end of a registered wait; False: the deadline came first.
 
-        The connection's own thread reads meanwhile. Others leave that to whoever reads, or to the
-        attendant.
+        The connection's own thread reads meanwhile. Other threads leave the reading to the current
+        reader or the attendant.
         """
         try:
             if self.owner == threading.get_ident():
@@ -180,38 +180,39 @@ class Connection:
         return True
 
     def see_to(self, wait: Wait) -> None:
-        """After registering: have lines read for it, and end it if there will be none."""
+        """Have lines read for a registered wait, or fail it if the connection has ended."""
         self.attend_soon()
         self._ending.fail_if_ended(wait)
 
-    # Taps: from any thread. While a connection has none, nothing of this is on the path of a line.
+    # Taps: any thread. Without taps, none of this is on the path of a line.
 
     def tap_received(self, tap: Callable[[Message], None]) -> None:
-        """Have each line shown to a function where it is read, echoes included.
+        """Have a function called with each line when it is read, echoes included.
 
-        It is called under the state lock, in the order of the lines, before they are delivered. So it
-        must take no lock and only append to a bounded collection of its own, a deque say.
+        It is called under the state lock, in the order of the lines, before they are delivered. So
+        it must acquire no lock, and only append to a bounded collection of its own, like a deque.
         """
         self._reading.tap(tap)
 
     def tap_sent(self, tap: Tap) -> None:
-        """Have each line shown to a function where it leaves, as the user wrote it; see above.
+        """Have a function called with each line when it leaves, as the user wrote it.
 
-        Binary messages are shown too, as bytes. What a close drops is not shown.
+        The rules of :meth:`tap_received` apply. Binary messages are passed too, as bytes. What a
+        close drops is not passed.
         """
-        # The plain path makes frames past the outbox, where the taps are.
+        # The plain path bypasses the outbox, where the taps are called.
         self._sends_plainly = False
         self.wire.tap(tap)
 
     def read_eagerly(self, is_eager: Callable[[], bool]) -> None:
-        """Have lines read at once as long as `is_eager` says so, though no reader asks for them.
+        """Have lines read at once while `is_eager()` is true, even if no reader asks for them.
 
-        It must return at once and take no lock but leaves.
+        It must return at once and acquire only leaf locks.
         """
         self._reading.read_eagerly(is_eager)
 
     def on_end(self, farewell: Callable[[], None]) -> None:
-        """Have the end told, also one that was already. It must be quick and take no lock but leaves."""
+        """Have a function called at the end; see :meth:`Ending.on_end`."""
         self._ending.on_end(farewell)
 
     # Sending: any thread
@@ -224,8 +225,7 @@ class Connection:
             TimeoutError, ConnectionClosed: as :meth:`send` does.
         """
         if self._sends_plainly:
-            # The frame and the error written out, as everything that one line passes: calls are
-            # what it costs.
+            # Written out, like everything on the path of one line: its cost is the calls.
             try:
                 if self.wire.send_at_once(line_frame(line)):
                     return
@@ -234,7 +234,7 @@ class Connection:
         self._send_queued([encode_line(line, self.profile)])
 
     def send_lines(self, lines: list[str]) -> None:
-        """Send lines that were checked, with as few system calls as can be; see :meth:`send_line`."""
+        """Send checked lines with as few system calls as possible; see :meth:`send_line`."""
         if self._sends_plainly:
             frames = line_frames(lines)
             if len(frames) <= BATCH_SIZE and self._send_at_once(frames):
@@ -275,8 +275,8 @@ class Connection:
             self.fail(1006, _SEND_TIMEOUT)
             self._raise_send_timeout()
         if self.end is not None and self.end.reason is _SEND_TIMEOUT:
-            self._raise_send_timeout()  # The attendant was a little faster.
-        # The reader, not the writer, tells the end: it comes behind what was received.
+            self._raise_send_timeout()  # The attendant found it first.
+        # The reader publishes the end, not the writer, so that what was received is read first.
         self.wire.abandon()
         self.raise_closed()
 
@@ -304,33 +304,33 @@ class Connection:
         self.end_close(code, reason)
 
     def begin_close(self, code: int, reason: str) -> bool:
-        """Take no more lines; the time to close runs. False when somebody else closes already."""
+        """Let no more lines be sent, and start the close's deadline. False if it ends already."""
         return self._ending.begin(code, reason)
 
     def end_close(self, code: int, reason: str) -> None:
-        """Give up what has not left, send the Close frame if it has not, and publish the end."""
+        """Drop what has not left, send the Close frame unless it has left, and publish the end."""
         self.wire.attempt(lambda: self.wire.close(code, reason, drop=True))
         self._ending.finish(code, reason, ours=True)
-        # Whoever took the reading right before the end was published is blocked now or about to be;
-        # whoever takes it later sees the end first.
+        # A thread that acquired the reading right before the end was published is blocked now or
+        # about to be. A thread that acquires it later sees the end first.
         if self._reading.right.locked():
             self._transport.wake_reader()
 
     def forsake(self, timeout: float) -> bool:
-        """Say nothing more, not even a Close, but read on for so many seconds.
+        """Send nothing more, not even a Close, but read on for `timeout` seconds.
 
-        The caller ends it before, with :meth:`end_close`, or the attendant does then. False
-        when it has ended, or somebody closes it already.
+        The caller ends it sooner with :meth:`end_close`, or else the attendant ends it then. False
+        if it has ended or is closing already.
         """
         return self._ending.forsake(timeout)
 
     def fail(self, code: int, reason: str) -> None:
-        """Give the connection up: the reason first, then whatever blocks on the socket is released."""
-        self.attend()  # What was received until now is not lost.
+        """Give the connection up: publish the end, then release threads blocked on the socket."""
+        self.attend()  # So that what was received until now is not lost.
         self._ending.finish(code, reason)
         self._transport.abort()
 
-    # The end: read by any thread
+    # The end: any thread
 
     @property
     def end(self) -> Optional[End]:
@@ -343,37 +343,37 @@ class Connection:
         return self._ending.is_open
 
     def wait_ended(self, timeout: Optional[float]) -> bool:
-        """Wait for the end."""
+        """Wait for the end; False if the timeout, in seconds, came first."""
         return self._ending.wait(timeout)
 
     def raise_closed(self) -> NoReturn:
-        """Raise how it ended."""
+        """Raise an error that says how it ended, or that it is closing."""
         self._ending.raise_closed()
 
     def closed_error(self) -> ConnectionClosed:
-        """How it ended, for a future."""
+        """An error that says how it ended, for a future."""
         return self._ending.error()
 
     # The attendant
 
     @property
     def is_awaited(self) -> bool:
-        """Whether somebody wants lines read at once, whatever the reader does."""
+        """Whether a wait or :meth:`read_eagerly` wants lines at once, whatever the reader does."""
         return self._reading.is_awaited
 
     @property
     def is_away(self) -> bool:
-        """Whether nobody has read since the last call; to be asked in intervals."""
+        """Whether no thread read since the last call, or lines are awaited; ask at intervals."""
         return self._reading.is_away
 
     def attend(self) -> bool:
-        """Read one step for a reader that is away; never waits. False: not to be watched now."""
+        """Read one step for a reader that is away; never waits. False: do not watch the socket."""
         return self._reading.attend()
 
     def tick(self, now: float) -> None:
-        """Look after pings, stuck sends and the close's deadline; about once a second."""
+        """Check pings, stuck sends and the close's deadline; called about once a second."""
         if self.end is not None or self._ending.closing is not None:
-            # The rest of a line has its time first: half a line spoils the first line after a
+            # Only after the time for the rest of a line: half a line spoils the first line after a
             # reconnect.
             if self._ending.closing is not None and self._ending.closing.is_over_since(LAST_PARTS):
                 self._transport.abort()
@@ -392,14 +392,14 @@ class Connection:
         if verdict is Verdict.PING:
             self.wire.attempt(self.wire.ping)
         elif verdict is Verdict.DEAD:
-            # Read first: the pong may be in the kernel, behind a busy handler.
+            # Read first: while the handler is busy the pong may still be in the kernel.
             if self._transport.is_readable():
                 self.attend()
             elif not reading.was_alive:
                 self.fail(1011, "keepalive ping timeout")
 
     def probe(self, timeout: float) -> bool:
-        """Look at once whether the peer is still there, and ask it. True: it has ended."""
+        """Read what has arrived, then ping and wait up to `timeout` seconds. True: it has ended."""
         for _ in range(_PROBE_STEPS):
             if not (self.attend() and self._transport.is_readable()):
                 break
@@ -423,25 +423,25 @@ class Connection:
     # Teardown: the connection's own thread
 
     def teardown(self) -> None:
-        """Let the last bytes arrive, then give the descriptor back."""
+        """Let the last bytes arrive, then close the descriptor."""
         deadline = self._ending.closing or Deadline(self.limits.close_timeout)
         end = self.end or End(1006, "", False, False)
         Parting(self._transport, self._tls, self._protocol, self.wire, self._state).part(
             end, deadline, self.linger)
-        # Releases a thread that still blocks in a send, which then lets go of the wire.
+        # Releases a thread that is still blocked in a send, which then releases the wire.
         self._transport.abort()
         self.courier.stop()
         self.callbacks.stop()
-        # A thread that does not let go within a second is stuck outside of our calls.
+        # A thread that does not release it within a second is stuck outside of our calls.
         has_right = acquire_lock(self._reading.right, Deadline(1.0))
         try:
             with suppress(DeadlinePassed):
                 self.wire.end(Deadline(1.0))
         finally:
-            # A user's thread may be waiting for it, and then finds the end.
+            # A user thread may be waiting for it; it then finds the end.
             if has_right:
                 self._reading.right.release()
         if self.wire.unsent:
-            # After the peer's own end it is the peer that does not want them.
+            # If the peer ended it, the peer does not want them: that is no warning.
             self.log.log(logging.WARNING if end.ours else logging.INFO,
                          "%d lines could not be sent before the end", self.wire.unsent)

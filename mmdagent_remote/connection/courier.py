@@ -1,7 +1,7 @@
-"""A thread of a connection for what must not run in the one that reads: made on first use.
+"""A thread of a connection for work that must not run in the reading thread; made on first use.
 
-There are two of them: one keeps the times of waits and of speech, the other runs the callbacks of
-futures. Those are user code, which may wait for a future that the first one is to resolve.
+Each connection has two. One runs the timed jobs of waits, speech and sound. The other runs the
+callbacks of futures: these are user code, which may wait for a future that the first one resolves.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Job = Callable[[], None]
 
 _T = TypeVar("_T")
 
-#: Jobs for later that may be void, before a first look which of them are.
+#: Number of jobs above which void ones are dropped for the first time.
 _FEW = 64
 
 _LONGEST = 3600.0
@@ -29,7 +29,7 @@ class FutureElsewhere(Future[_T]):
     """A future whose callbacks do not run in the thread that resolves it.
 
     Args:
-        run: runs a job where they may run.
+        run: runs a job in a thread where callbacks may run.
     """
 
     def __init__(self, run: Callable[[Job], None]) -> None:
@@ -37,7 +37,7 @@ class FutureElsewhere(Future[_T]):
         self._run = run
 
     def add_done_callback(self, fn: Callable[[Future[_T]], object]) -> None:
-        """Call it with this future when it is done."""
+        """Have `fn` called with this future once it is done."""
         super().add_done_callback(lambda _: self._run(lambda: _call(fn, self)))
 
 
@@ -46,9 +46,9 @@ def _call(function: Callable[[Future[_T]], object], future: Future[_T]) -> None:
 
 
 class Courier:
-    """Runs jobs in order, at once or at a time, in a thread of its own.
+    """Runs jobs in order, at once or at a given time, in a thread of its own.
 
-    Its lock guards the heap, is a leaf, and is not held over a job.
+    Its lock guards the heap. It is a leaf lock, and not held while a job runs.
 
     Args:
         name: of the thread.
@@ -79,14 +79,18 @@ class Courier:
         self._is_over = False
 
     def run(self, job: Job) -> None:
-        """Run it as soon as possible. Any thread."""
+        """Run a job as soon as possible. Any thread."""
         self.run_at(0.0, job)
 
     def run_at(self, when: float, job: Job, is_void: Optional[Callable[[], bool]] = None) -> None:
-        """Run it at a time of the monotonic clock. Once the thread has ended: what is due, here.
+        """Run a job at a given time. Any thread.
+
+        Once the courier's thread has ended, the caller's thread runs a job with `when` 0, and any
+        other job is dropped.
 
         Args:
-            is_void: tells that it need not run any more, so that it need not be kept.
+            when: seconds of the monotonic clock; 0: now.
+            is_void: whether the job is no longer needed, so that it can be dropped early.
         """
         with self._lock:
             if not self._is_over:
@@ -101,7 +105,7 @@ class Courier:
             self._do(job)
 
     def stop(self) -> None:
-        """End the thread behind the jobs that are due; those for later are dropped. Any thread."""
+        """End the thread after the jobs that are due; later jobs are dropped. Any thread."""
         with self._lock:
             self._stopping = True
             if self._changed is None:
@@ -110,13 +114,13 @@ class Courier:
                 self._changed.notify()
 
     def _start(self) -> threading.Condition:
-        # Under the lock: stop() finds it started, or not needed.
+        # Under the lock, so that stop() finds the thread either started or not needed.
         changed = threading.Condition(self._lock)
         thread = threading.Thread(target=self._work, args=(changed,), name=self._name, daemon=True)
         self._started(thread)
         try:
             thread.start()
-        except RuntimeError:  # There are too many threads; the next job tries it again.
+        except RuntimeError:  # There are too many threads; the next job tries again.
             self._ended(thread)
             raise
         return changed
@@ -138,7 +142,7 @@ class Courier:
                     self._is_over = True
                     self._jobs.clear()
                     return None
-                # There is a longest time that can be waited for.
+                # wait() accepts no timeout above a certain length.
                 changed.wait(min(self._jobs[0][0] - now, _LONGEST) if self._jobs else None)
 
     def _drop_void(self) -> None:
@@ -149,5 +153,5 @@ class Courier:
     def _do(self, job: Job) -> None:
         try:
             job()
-        except (Exception, SystemExit) as error:  # It must not end the thread that others count on.
+        except (Exception, SystemExit) as error:  # Other jobs still need the thread.
             self._log.error(self._fault, exc_info=error)

@@ -1,8 +1,9 @@
-"""A line goes to a wait that it answers, or into the line queue; whatever happens at the same time.
+"""Gives each line to a wait that it answers, or to the line queue, and loses none to a race.
 
-Predicates are user code, so no lock is held over them. Two things could then go wrong, and each has
-its guard here: a wait is registered while its line is on the way into the queue (:func:`offer_or_put`),
-or a line comes while a wait looks through the queue (:func:`look_back`).
+Predicates are user code, so neither the state lock nor the lock of the waits is held while they
+run. That leaves two races, each with its guard here: a wait is registered while its line is on the
+way into the queue (:func:`offer_or_put`), or a line comes while a wait looks through the queue
+(:func:`look_back`).
 """
 
 from __future__ import annotations
@@ -17,16 +18,16 @@ from .waits import Wait, Waits
 
 
 def offer_or_put(item: Item, queue: LineQueue, waits: Waits, state: threading.Lock) -> None:
-    """Give a line to a wait, or put it into the queue; a whole message goes there in any case.
+    """Give a line to a wait, or put it into the queue; a whole message always goes into the queue.
 
-    With the reading right: nobody else puts anything behind the queue.
+    The caller holds the reading right, so no other thread appends to the queue.
     """
     while True:
         version = waits.version
         if isinstance(item, Message) and waits.offer(item):
             return
         with state:
-            # A wait that was registered meanwhile has looked at the queue, where this was not yet.
+            # A wait registered meanwhile has searched the queue before this was in it: offer again.
             if version == waits.version:
                 queue.put(item)
                 return
@@ -37,13 +38,13 @@ def look_back(wait: Wait, queue: LineQueue, waits: Waits, state: threading.Lock)
 
     From any thread.
     """
-    seen: list[object] = []  # Kept, so that no other object can get the identity of one.
+    seen: list[object] = []  # Kept alive, so that no new object can get the id() of one.
     known: set[int] = set()
     while True:
         with state:
             new = [item for item in queue.received() if id(item) not in known]
             if not new:
-                # In the same hold of the lock in which nothing new was there: see offer_or_put().
+                # Under the same hold of the lock that found nothing new: see offer_or_put().
                 waits.add(wait)
                 return None
         seen += new

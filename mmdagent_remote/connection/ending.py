@@ -1,9 +1,9 @@
-"""How one connection ends: begun once, published once, and who is told of it.
+"""How one connection ends: the end is begun once, published once, and told to all that wait for it.
 
-The end is one value, set once by :meth:`Ending.finish`, and comes behind the line queue: every line
-that was received before it is read first. After a close of ours only, the queue is dropped.
+The end is one value, set once by :meth:`Ending.finish`. It comes behind the line queue: every line
+received before it is read first. Only a close of ours drops the queue.
 
-What is sent at the end is ``wire.py``'s, and what happens to the socket then ``parting.py``'s.
+``wire.py`` sends what is left at the end. ``parting.py`` handles the socket after that.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ class End(NamedTuple):
     reason: str
     #: Our own close: lines that were not delivered yet are dropped.
     ours: bool
-    #: Iteration ends quietly.
+    #: Iteration ends without an error.
     is_normal: bool
 
 
 class Ending:
-    """The end of one connection, before it is there and after. Every call from any thread.
+    """The end of one connection, before and after it is published. Any thread may call any method.
 
     Args:
         name: the connection's, for the errors.
-        state: the connection's state lock, which guards all this, but for reading it.
+        state: the connection's state lock. It guards all changes here; reading needs no lock.
     """
 
     __slots__ = ("end", "closing", "peer_closed", "_name", "_profile", "_limits", "_state", "_queue",
@@ -50,9 +50,9 @@ class Ending:
                  queue: LineQueue, wire: Wire, waits: Waits) -> None:
         #: How it ended, or None.
         self.end: Optional[End] = None
-        #: When somebody has begun to end it: until when everything for that is to be done.
+        #: Once the end has begun: the deadline for all that is done for it.
         self.closing: Optional[Deadline] = None
-        #: Whether the peer has said that it ends. Set before the end, by who reads.
+        #: Whether the peer has sent its Close. Set by the thread that reads, before the end.
         self.peer_closed = False
         self._name = name
         self._profile = profile
@@ -71,7 +71,7 @@ class Ending:
         return not (self.peer_closed or self.closing is not None or self.end is not None)
 
     def begin(self, code: int, reason: str) -> bool:
-        """Take no more lines; the time to close runs. False when somebody else closes already."""
+        """Let no more lines be sent, and start the close's deadline. False if it ends already."""
         with self._state:
             if self.closing is not None or self.end is not None:
                 return False
@@ -81,9 +81,9 @@ class Ending:
         return True
 
     def forsake(self, timeout: float) -> bool:
-        """Say nothing more, not even a Close; the attendant ends it after so many seconds.
+        """Send nothing more, not even a Close; the attendant ends it after `timeout` seconds.
 
-        False when it has ended, or somebody closes it already.
+        False if it has ended or is closing already.
         """
         with self._state:
             if self.closing is not None or self.end is not None:
@@ -93,62 +93,67 @@ class Ending:
         return True
 
     def finish(self, code: int, reason: str, *, ours: bool = False, fault: bool = False) -> None:
-        """Publish the end, unless there is one.
+        """Publish the end, unless there is one already.
 
         Args:
-            ours: we close; `fault`: for a fault of the peer's. Else it is the peer that ended.
+            ours: we close it.
+            fault: we end it for a fault of the peer. With neither, the peer ended it.
         """
         is_lost = code == 1006
         with self._state:
             if self.end is not None:
                 return
             if self._own_close is not None:
-                # The peer can answer our Close, and be gone, before we come to say that it was ours.
+                # The peer can answer our Close, and be gone, before end_close() publishes our end.
                 code, reason = self._own_close
                 ours = True
             by_peer = not (ours or fault)
             normal = code in _NORMAL_CODES or by_peer and self._profile.ends_without_close
             self.end = End(code, reason, ours, normal)
             if ours:
-                self._queue.ready.clear()  # As what waits: what was not delivered is dropped.
+                # What was not delivered is dropped: read() takes from this without checking the end.
+                self._queue.ready.clear()
             if self.closing is None:
                 self.closing = Deadline(self._limits.close_timeout)
         if is_lost:
             self._wire.abandon()
         self._wire.seal()
         self._published.set()
-        # Behind the end: who registers later finds that.
+        # After the end is set: a wait registered later finds it, see fail_if_ended().
         if self._waits.pending:
             self._waits.fail_all(lambda: ConnectionClosed(code, reason, connection=self._name))
         for farewell in self._farewells:
             farewell()
 
-    # Who is told
+    # Learning of the end
 
     def wait(self, timeout: Optional[float]) -> bool:
-        """Wait for the end."""
+        """Wait for the end; False if the timeout, in seconds, came first."""
         return wait_event(self._published, timeout)
 
     def on_end(self, farewell: Callable[[], None]) -> None:
-        """Have the end told, also one that was already. It must be quick and take no lock but leaves."""
+        """Have a function called at the end, or now if it has ended already.
+
+        It must be quick and acquire only leaf locks.
+        """
         with self._state:
             self._farewells.append(farewell)
         if self.end is not None:
             farewell()
 
     def fail_if_ended(self, wait: Wait) -> None:
-        """After registering a wait: end it, if there is nothing more to come."""
+        """Call after registering a wait: fail it if the connection has ended."""
         if self.end is not None and self._waits.claim(wait):
             wait.fail(self.error())
 
     def error(self) -> ConnectionClosed:
-        """How it ended, for a future."""
+        """An error that says how it ended, for a future."""
         end = self.end
         code, reason = (end.code, end.reason) if end is not None else (1006, "")
         return ConnectionClosed(code, reason, connection=self._name)
 
     def raise_closed(self) -> NoReturn:
-        """Raise how it ended, or that it is about to."""
+        """Raise an error that says how it ended, or that it is about to end."""
         if self.end is not None:
             raise self.error()
         gone = self._wire.is_abandoned

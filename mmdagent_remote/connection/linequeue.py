@@ -1,13 +1,13 @@
-"""The line queue: what one connection has received, and has not delivered yet. Pure.
+"""The line queue: what one connection has received and not delivered yet. Pure.
 
 It has three parts, which are read in this order:
 
-1. *Pushed*: lines, and texts that are still to be cut, which a handler's own ``on_text`` hands on.
-   Next is what it was called with, so these come first.
+1. *Pushed*: lines, and texts still to be cut, that a handler's own ``on_text`` passes on. They come
+   from the message that it was called with, so they precede all that came after it.
 2. *Ready*: the lines of one read, on their way to the reader.
 3. *Waiting*: lines that were read while the reader did something else.
 
-The end of the connection is not in it, but comes behind it.
+The end of the connection is not in the queue, but comes behind it.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from ..limits import MAX_QUEUE_BYTES
 from ..message import Message
 from ..websocket.protocol import Item, PeerFault
 
-#: In the place of a queue that was not needed yet: an empty deque takes 760 bytes. Nothing is put in.
+#: Stands in for a queue that was not needed yet: an empty deque takes 760 bytes. Never appended to.
 _EMPTY: deque[Item] = deque()
 
 
 class _Same:
-    """Equal to one object, and to no other that equals it."""
+    """Compares equal to one object by identity, and not to another that equals it."""
 
     __slots__ = ("_one",)
 
@@ -39,40 +39,40 @@ class _Same:
 class LineQueue:
     """The lines that wait for the handler.
 
-    Every call needs the connection's state lock, but for those marked; and a reader may look without
-    it whether one of the parts has anything.
+    Every method needs the connection's state lock, unless its docstring says otherwise. The reader
+    may check without the lock whether one of the parts has anything.
 
     Args:
-        max_queue: lines, ready and waiting, at which it is full. At MAX_QUEUE_BYTES that wait it
-            is full, too.
+        max_queue: number of lines, ready and waiting, at which it is full. It is also full when
+            MAX_QUEUE_BYTES wait.
     """
 
     __slots__ = ("ready", "waiting", "pushed", "uncut", "size", "is_paused", "_counted", "_max_queue")
 
     def __init__(self, max_queue: int) -> None:
-        #: What one read brought, on its way to the reader, which alone takes from its left, without a
-        #: lock; the state lock guards all else. It is older than what waits, and filled only while
-        #: nothing does and nothing was pushed.
+        #: What one read brought, on its way to the reader. Only the reader takes from its left,
+        #: without a lock; the state lock guards all else. It is older than what waits, and filled
+        #: only while nothing waits and nothing was pushed.
         self.ready: deque[Item] = deque()
         self.waiting = _EMPTY
-        # Of a handler's on_text: lines, and texts that are still to be cut.
+        # From a handler's on_text: lines, and texts that are still to be cut.
         self.pushed: Optional[deque[Union[Message, PeerFault]]] = None
         self.uncut: list[Iterator[Union[Message, PeerFault]]] = []
         #: Bytes that wait.
         self.size = 0
-        #: Whether it was full, and is not half empty yet. Read by any thread.
+        #: Whether it was full, and is not half empty yet. Any thread may read this.
         self.is_paused = False
         self._counted = 0
         self._max_queue = max_queue
 
     def has_any(self) -> bool:
-        """Whether there is anything in it. From any thread, without the lock, too."""
+        """Whether there is anything in it. Any thread, with or without the lock."""
         return bool(self.waiting or self.ready or self.pushed or self.uncut)
 
     def is_full(self) -> bool:
-        """Whether nobody may read on: full at the bound, and no more only at half.
+        """Whether reading must stop: full at the bound, and then until it is half empty.
 
-        So reading does not stutter.
+        Without this hysteresis reading would stutter.
         """
         share = 2 if self.is_paused else 1
         self.is_paused = (self._counted + len(self.ready) >= max(1, self._max_queue // share)
@@ -82,15 +82,16 @@ class LineQueue:
     # In order
 
     def put(self, item: Item) -> None:
-        """Add what was read, behind everything."""
+        """Append what was read, behind everything else."""
         if self.waiting is _EMPTY:
             self.waiting = deque()
         self.waiting.append(item)
         self._count(item, 1)
 
     def push(self, lines: Iterator[Union[Message, PeerFault]]) -> None:
-        """Add lines before all that was read; they are cut one by one, as they are taken."""
-        # What is ready comes behind it, and is not to be taken without a look at this.
+        """Add lines before all that was read; each is cut only when it is taken."""
+        # What is ready comes behind these lines. It moves, since the reader takes from `ready`
+        # without checking for pushed lines.
         for item in self._take_ready():
             if self.waiting is _EMPTY:
                 self.waiting = deque()
@@ -99,7 +100,7 @@ class LineQueue:
         self.uncut.append(lines)
 
     def take(self) -> Optional[Item]:
-        """Take the next of what was read. By the reader."""
+        """Take the next item of what was read. Only the reader calls it."""
         if self.ready:
             return self.ready.popleft()
         if self.waiting:
@@ -111,7 +112,7 @@ class LineQueue:
         return None
 
     def take_pushed(self) -> Union[Message, PeerFault, None]:
-        """Take the next of what was pushed; a fault is what its text could not be cut for."""
+        """Take the next item of what was pushed; a fault says why its text could not be cut."""
         if self.pushed:
             return self.pushed.popleft()
         while self.uncut:
@@ -124,17 +125,17 @@ class LineQueue:
     # Out of order
 
     def received(self) -> tuple[Union[Item, PeerFault], ...]:
-        """All that is in it, in order. What was pushed is cut."""
+        """All that is in it, in order. Pushed texts are cut for it."""
         if self.uncut:
             self.pushed = self.pushed or deque()
-            # Behind that: a reader that found neither for a moment would go on to what comes later.
             for lines in self.uncut:
                 self.pushed.extend(lines)
+            # Cleared last: a reader that saw both empty for a moment would take later lines first.
             self.uncut.clear()
         return (*(self.pushed or ()), *self.ready.copy(), *self.waiting)
 
     def take_out(self, message: Message) -> bool:
-        """Take this very message, wherever it is. False: it is gone. Any thread."""
+        """Take this very message, wherever it is. False: it is gone. Any thread, with the lock."""
         for lines in (self.pushed, self.waiting):
             for place, item in enumerate(lines or ()):
                 if item is message:
@@ -142,7 +143,7 @@ class LineQueue:
                     if lines is self.waiting:
                         self._count(message, -1)
                     return True
-        # In its place: a reader that found nothing there for a moment would block, and the others wait.
+        # In place: a reader that saw `ready` empty for a moment would block while other lines wait.
         same = _Same(message)
         while True:
             try:
@@ -151,10 +152,10 @@ class LineQueue:
             except ValueError:
                 return False
             except IndexError:
-                pass  # The reader has taken one during the search, without the lock.
+                pass  # The reader took one during the search, without the lock. Search again.
 
     def _take_ready(self) -> Iterator[Item]:
-        # The newest first: the reader may take the oldest meanwhile, and still has them in order.
+        # Newest first: the reader may take the oldest meanwhile, and still gets them in order.
         while True:
             try:
                 yield self.ready.pop()
@@ -162,7 +163,7 @@ class LineQueue:
                 return
 
     def _count(self, item: Item, change: int) -> None:
-        # Echoes count nothing, since their number is our own doing.
+        # Echoes are not counted, since their number depends on what we send.
         if not (isinstance(item, Message) and item.is_echo):
             self.size += change * (len(item) + 1)
             self._counted += change

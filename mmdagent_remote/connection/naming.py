@@ -1,4 +1,4 @@
-"""What a connection is called: by its thread, and in the log."""
+"""The name of a connection: for its thread, and in the log."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _numbers = count(1)
 
 
 class ConnectionLogger(logging.LoggerAdapter[logging.Logger]):
-    """Puts the connection's name and the peer's address in front of, and into, each record."""
+    """Adds the connection's name and the peer's address to each record, and before its text."""
 
     def process(self, msg: Any, kwargs: MutableMapping[str, Any]
                 ) -> tuple[Any, MutableMapping[str, Any]]:

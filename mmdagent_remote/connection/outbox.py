@@ -1,12 +1,13 @@
 """What leaves next on one connection, and when. Pure: the time is an argument.
 
-Lines and messages wait in one first-in-first-out queue. :meth:`Outbox.next_bytes` makes the frames that
-are due now. Only a ping or a pong may come between two data frames, and only where no long line is in
-the middle of its frames. Towards MMDAgent-EX the lines that wait are joined into one frame for each gap,
-the first frame is held back, and pings push it out of the peer's HTTP buffer.
+Lines and messages wait in one first-in-first-out queue. :meth:`Outbox.next_bytes` makes the frames
+that are due now. Only a ping or a pong may come between two data frames, and only where no long
+line is in the middle of its frames. Towards MMDAgent-EX the lines that wait are joined into one
+frame for each gap, the first frame is held back, and pings push it out of the peer's HTTP buffer.
 
-Not thread-safe. ``wire.py`` calls it: what changes the queue holds the state lock, and
-:meth:`next_bytes` and :meth:`has_left` hold the wire as well. What only looks needs neither.
+Not thread-safe. ``wire.py`` calls it. Methods that change the queue need the state lock, and
+:meth:`next_bytes` the wire as well; :meth:`has_left` needs the wire. Methods that only look need
+neither.
 """
 
 from __future__ import annotations
@@ -23,12 +24,12 @@ from ..websocket.protocol import ServerProtocol
 #: A time that never comes.
 NEVER = float("inf")
 
-#: Seconds between the last two pings that push a first frame out; some two seconds after that frame.
+#: Seconds between pings that push a first frame out, at which they stop: some two seconds after it.
 _LAST_NUDGE = 1.0
 #: Stands in for a queue that was not needed yet: an empty deque takes 760 bytes. Never appended to.
 _EMPTY: deque[Outgoing] = deque()
 
-#: Is shown each line as the user wrote it, without newline; or the bytes of a binary message.
+#: Called with each line as the user wrote it, without newline, or the bytes of a binary message.
 Tap = Callable[[Union[str, bytes]], None]
 
 
@@ -43,10 +44,10 @@ class Outbox:
 
     Args:
         protocol: makes the frames.
-        echoes: is told each line that the peer will send back, before it leaves; None where it does not.
+        echoes: is told each line that the peer will send back, before it leaves; None: none are.
         max_frame: where lines are joined, the most bytes of one frame's payload.
         max_size: bytes that may wait; a single larger item may wait alone.
-        now: the first frame is held back from here, until the 101 has left.
+        now: the hold of the first frame counts from here, and anew from when the 101 has left.
     """
 
     __slots__ = ("waiting", "taken", "is_sealed", "ping_at", "taps", "_protocol", "_gap", "_hold",
@@ -70,8 +71,8 @@ class Outbox:
         self.taken = 0
         # The other frames of a long line or chunk that has begun to leave.
         self._followers: list[tuple[bytes, bool]] = []
-        #: Functions that are shown what leaves. They are called with both locks held, so they only
-        #: append to a bounded collection of their own.
+        #: Functions called with what leaves. Both locks are held then, so they only append to a
+        #: bounded collection of their own.
         self.taps: tuple[Tap, ...] = ()
         self._pong: Optional[bytes] = None
         self._pings = 0
@@ -98,7 +99,7 @@ class Outbox:
         """Queue an item, however many wait.
 
         Args:
-            size: that of the item, in bytes.
+            size: of the item, in bytes.
 
         Raises:
             OutboxSealed: the connection is closing.
@@ -113,7 +114,7 @@ class Outbox:
             self._binaries += 1
 
     def has_room(self, size: int) -> bool:
-        """Whether so many bytes more may wait."""
+        """Whether `size` more bytes may wait."""
         return not self.waiting or self._size + size <= self._max_size
 
     def pong(self, payload: bytes) -> None:
@@ -125,11 +126,11 @@ class Outbox:
         self.ping_at = 0.0
 
     def seal(self) -> None:
-        """From now on nothing can be queued. Before a Close frame, since nothing may follow it."""
+        """Let nothing more be queued. Called before a Close frame, since nothing may follow it."""
         self.is_sealed = True
 
     def close(self, code: int, reason: str, *, drop: bool) -> None:
-        """Send a Close frame behind what waits; with `drop`, instead of it. The first call counts."""
+        """Send a Close frame behind what waits; with `drop`, instead. The first call counts."""
         self.is_sealed = True
         if self._close is None:
             self._close = (code, reason)
@@ -213,7 +214,7 @@ class Outbox:
         return b"".join(frames)
 
     def has_left(self, now: float) -> None:
-        """The kernel has taken all of the last bytes. The gap begins at the end of a send."""
+        """Note that the kernel took all of the last bytes. The gap begins at the end of a send."""
         if self._gap:
             self._last_left = now
             if self._is_opening:
@@ -244,8 +245,8 @@ class Outbox:
         return self._frame(payload, text)
 
     def _next_nudge(self, now: float) -> float:
-        # A ping pushes the first frame out of the peer's HTTP buffer, if it is stuck there. A busy peer
-        # can hold both there. So more pings follow, at growing intervals, until one is answered.
+        # A ping pushes the first frame out of the peer's HTTP buffer, if it is stuck there. A busy
+        # peer can hold both there. So more follow, at growing intervals, until one is answered.
         if not 0.0 < self._nudge < _LAST_NUDGE or self._protocol.has_pong:
             return NEVER
         self._nudge *= 2
@@ -276,8 +277,8 @@ class Outbox:
         return payload, text, rest
 
     def _tell(self, items: list[Outgoing]) -> None:
-        # Before the lines leave, since an echo can be faster than the next statement. Not when they are
-        # queued, since the queue holds far more lines than are remembered.
+        # Before the lines leave, since an echo can be faster than the next statement. Not when they
+        # are queued, since the queue holds far more lines than are remembered.
         for item in items:
             if self._echoes is not None and not isinstance(item, bytes) and item.echo is not None:
                 self._echoes.sent(item.echo)
@@ -288,7 +289,8 @@ class Outbox:
         return self._protocol.data_frame(payload, text=text)
 
     def _drop(self) -> None:
-        # Not the rest of a line whose beginning is out: it would spoil the first line after a reconnect.
+        # The rest of a line that has begun to leave stays: half a line would spoil the first line
+        # after a reconnect.
         self._dropped += len(self.waiting)
         self.taken += len(self.waiting)
         self.waiting.clear()

@@ -1,6 +1,6 @@
-"""How two sides part when the end is there: what is left is sent, and arrives.
+"""The last steps of a connection once its end is published: what is left is sent, and arrives.
 
-In the connection's own thread. Then ``Connection.teardown()`` gives the descriptor back.
+They run in the connection's own thread. Then ``Connection.teardown()`` closes the descriptor.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ LAST_PARTS = 0.4
 
 
 class Parting:
-    """The last moments of one connection.
+    """The last steps of one connection.
 
     Args:
-        state: the connection's state lock, for what other threads may still use.
+        state: the connection's state lock, since other threads may still use TLS and wsproto.
     """
 
     def __init__(self, transport: Transport, tls: Optional[TLSCodec], protocol: ServerProtocol,
@@ -37,22 +37,22 @@ class Parting:
         """Let the last bytes arrive.
 
         Args:
-            deadline: of the close.
-            linger: seconds of it that the peer has to answer.
+            deadline: that of the close.
+            linger: seconds that the peer has to answer, at most until that deadline.
         """
         try:
-            # When its time is over only the rest of a line and the Close are left; half a line would
-            # spoil the first one after a reconnect.
+            # After the deadline only the rest of a line and the Close are left. Half a line would
+            # spoil the first line after a reconnect.
             is_told = end.code != 1006 and (
                 self._wire.flush(deadline) or self._wire.flush(Deadline(LAST_PARTS)))
             if is_told:
                 self._linger(end, Deadline(min(deadline.remaining() or 0.0, linger)))
         except OSError:
-            pass  # It is broken: there is nobody left to wait for.
+            pass  # The connection is broken, so nothing more can arrive.
 
     def _linger(self, end: End, deadline: Deadline) -> None:
-        # A close() with unread bytes in the kernel is a reset, which can destroy the Close frame and
-        # the lines before it on their way. So read until the peer has ended too.
+        # A close() with unread bytes in the kernel sends a reset, which can destroy the Close frame
+        # and the lines before it in transit. So read until the peer has ended too.
         saw_close = False
         if not end.ours:
             self._say_goodbye()

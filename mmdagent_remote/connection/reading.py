@@ -1,9 +1,9 @@
-"""What comes in on one connection, and who reads it.
+"""What comes in on one connection, and which thread reads it.
 
-It is read by its reader, the thread that wants the next line; while that is away, by the attendant, one
-bounded step at a time. The *reading right* says who does just now, and is the first in the order of
-the locks (see ``connection.py``). Lines come out of the reader's call, or go into the line queue;
-pings and a Close are answered in between.
+The *reader* is the thread that wants the next line. While it is away the attendant reads, one
+bounded step at a time. The thread that reads holds the *reading right*, the first lock in the lock
+order (see ``connection.py``). Lines are returned to the reader or go into the line queue. Pings and
+a Close are answered in between.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Reading:
         name: the connection's, for the errors.
         inbound: the pure side, which makes lines from bytes.
         state: the connection's state lock.
-        attend_soon: has lines read at once, if nobody else does.
+        attend_soon: has the attendant read at once, unless another thread reads.
     """
 
     __slots__ = ("right", "was_alive", "_name", "_transport", "_tls", "_inbound", "_state", "_queue",
@@ -42,7 +42,7 @@ class Reading:
     def __init__(self, name: str, transport: Transport, tls: Optional[TLSCodec], inbound: Inbound,
                  limits: Limits, state: threading.Lock, queue: LineQueue, wire: Wire, waits: Waits,
                  ending: Ending, attend_soon: Callable[[], None]) -> None:
-        #: Held by whoever reads, also in a blocking ``recv``.
+        #: Held by the thread that reads, also in a blocking ``recv``.
         self.right = threading.Lock()
         self._name = name
         self._transport = transport
@@ -55,12 +55,12 @@ class Reading:
         self._ending = ending
         self._attend_soon = attend_soon
         self._read_ahead = min(READ_AHEAD, limits.max_queue)
-        # Set by every read and every byte, looked at and cleared by the attendant: an attribute
-        # costs a message nothing, a clock would.
+        # This and the next are set by every read and every byte, and checked and cleared by the
+        # attendant. Setting an attribute costs a message nothing; reading a clock would.
         self._was_read = True
         #: Whether bytes came since it was last cleared.
         self.was_alive = True
-        # TLS said goodbye; what came before may still have to be told.
+        # The peer has ended TLS. What came before that may not have been delivered yet.
         self._stream_is_over = False
         self._is_eager: Optional[Callable[[], bool]] = None
 
@@ -71,14 +71,14 @@ class Reading:
 
         Raises:
             TimeoutError: the deadline has passed.
-            ConnectionClosed: the end, after all that was received.
+            ConnectionClosed: it has ended, and all that was received before was read.
         """
         queue = self._queue
         try:
             if queue.ready:
                 return queue.ready.popleft()
         except IndexError:
-            pass  # It was taken out, or dropped, just now.
+            pass  # It was taken out, or dropped, meanwhile.
         try:
             while True:
                 item: Optional[Item] = None
@@ -97,17 +97,18 @@ class Reading:
                 if item is not None:
                     return item
         finally:
-            # The reader goes away, and others wait. Who waits from now on finds the reading right free.
+            # The reader goes away while others wait. A later wait calls the attendant itself, which
+            # finds the reading right free.
             if self._waits.pending or self._is_eager is not None:
                 self.leave()
 
     def leave(self) -> None:
-        """The reader goes away: if somebody wants lines, the attendant reads on."""
+        """Call when the reader goes away: if lines are awaited, the attendant reads on."""
         if self.is_awaited:
             self._attend_soon()
 
     def push(self, text: str) -> None:
-        """Cut a text into lines that are read before anything else; one by one, as they are read."""
+        """Cut a text into lines that are read before all others; each is cut when it is read."""
         with self._state:
             self._queue.push(self._inbound.cut(text))
 
@@ -115,7 +116,7 @@ class Reading:
         while True:
             with self._state:
                 if self._ending.end is not None and self._ending.end.ours:
-                    return None  # As with what was received: what was not delivered is dropped.
+                    return None  # What was not delivered is dropped, as with received lines.
                 item = self._queue.take_pushed()
             if isinstance(item, PeerFault):
                 self._obey(item)
@@ -132,7 +133,7 @@ class Reading:
         return item
 
     def _pull(self, deadline: Deadline) -> Optional[Item]:
-        # With the reading right. None: look at the queue and the end again.
+        # With the reading right held. None: the caller checks the queue and the end again.
         inbound, queue, ending, fresh = self._inbound, self._queue, self._ending, b""
         while True:
             item = None
@@ -150,7 +151,7 @@ class Reading:
                             return queue.ready.popleft()
                     item = inbound.next_item()
             elif queue.has_any() or ending.end is not None:
-                # Without the lock: only who reads puts a line there, and an end from now on wakes us.
+                # No lock needed: only the thread that reads adds lines, and a later end wakes it.
                 return None
             if item is None:
                 try:
@@ -163,15 +164,15 @@ class Reading:
             else:
                 self._obey(item)
 
-    # With the reading right, without the state lock
+    # With the reading right held, without the state lock
 
     def _receive(self, deadline: Deadline) -> bytes:
-        # Returns what the protocol is to be given.
+        # Returns what the caller must give to the protocol.
         if self._stream_is_over:
             self._end_of_stream()
             return b""
-        # Only this is a sign that the reader is there: who works off lines that wait
-        # in memory would else leave pings and the peer's end unseen for as long.
+        # Only this shows that the reader is there. If taking lines from memory counted too, pings
+        # and the peer's end would stay unseen for as long as that takes.
         self._was_read = True
         try:
             data = self._transport.recv(deadline)
@@ -203,7 +204,7 @@ class Reading:
             self._ending.finish(1006, f"TLS: {error.reason or error}")
             return
         self._wire.attempt(self._wire.pump)
-        # After the bytes that came with it; next_item() has not told them yet.
+        # Acted on after the bytes that came with it: next_item() has not returned them yet.
         self._stream_is_over = is_over
 
     def _obey(self, event: Control) -> None:
@@ -211,9 +212,9 @@ class Reading:
         if isinstance(event, PingReceived):
             wire.attempt(lambda: wire.pong(event.payload))
         elif isinstance(event, PeerClosed):
-            # Before the answer: a client that has it may look at once whether it is still listed.
+            # Before the answer: a client that gets it may check at once whether it is still listed.
             ending.peer_closed = True
-            # The answer first, then the news: whoever wakes may end the process.
+            # The answer first, then the end: a thread that the end wakes may end the process.
             wire.attempt(lambda: wire.close(event.code, event.reason, drop=True))
             ending.finish(event.code, event.reason)
         elif isinstance(event, PeerFault):
@@ -234,7 +235,7 @@ class Reading:
         """Read until a registered wait has ended. Lines for others go into the queue.
 
         Raises:
-            DeadlinePassed: it has not, by then.
+            DeadlinePassed: the deadline came first.
         """
         while not wait.future.done():
             if not acquire_lock(self.right, deadline):
@@ -245,7 +246,7 @@ class Reading:
                 self.right.release()
 
     def _step_for(self, wait: Wait, deadline: Deadline) -> None:
-        # With the reading right.
+        # With the reading right held.
         is_full, item = False, None
         with self._state:
             if self._ending.end is None:
@@ -264,31 +265,31 @@ class Reading:
     # The attendant
 
     def tap(self, tap: Callable[[Message], None]) -> None:
-        """Have each line shown where it is read; see :meth:`Connection.tap_received`."""
+        """Have a function called with each line; see :meth:`Connection.tap_received`."""
         with self._state:
             self._inbound.taps += (tap,)
 
     def read_eagerly(self, is_eager: Callable[[], bool]) -> None:
-        """Have lines read at once as long as `is_eager` says so, though no reader asks for them."""
+        """Have lines read at once while `is_eager()`; see :meth:`Connection.read_eagerly`."""
         self._is_eager = is_eager
 
     @property
     def is_awaited(self) -> bool:
-        """Whether somebody wants lines read at once, whatever the reader does."""
+        """Whether a wait or :meth:`read_eagerly` wants lines at once, whatever the reader does."""
         return bool(self._waits.pending) or self._is_eager is not None and self._is_eager()
 
     @property
     def is_away(self) -> bool:
-        """Whether nobody has read since the last call; to be asked in intervals."""
+        """Whether no thread read since the last call, or lines are awaited; ask at intervals."""
         if self._ending.end is not None or self.right.locked():
             return False
         was_read, self._was_read = self._was_read, False
         return not was_read or self.is_awaited
 
     def attend(self) -> bool:
-        """Read one step for a reader that is away; never waits. False: not to be watched now.
+        """Read one step for a reader that is away; never waits. False: do not watch the socket.
 
-        Bounded: one small ``recv``, and what is in it.
+        The step is bounded: one small ``recv``, and what is in it.
         """
         if self._ending.end is not None or not self.right.acquire(blocking=False):
             return False
@@ -310,7 +311,7 @@ class Reading:
             self.right.release()
 
     def _drain(self) -> bool:
-        # Into the queue whatever was received. False: the queue is full, or the end is there.
+        # Puts what was received into the queue. False: the queue is full, or the connection ended.
         while True:
             with self._state:
                 if self._ending.end is not None:

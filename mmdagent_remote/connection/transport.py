@@ -1,9 +1,8 @@
 """One TCP socket: reads and writes with deadlines, waking a blocked reader, the end of TCP.
 
-Everything that differs per operating system is in this module and in
-``listener.py``. TLS is bytes to bytes (:class:`TLSCodec`), with the plain socket
-below: one ``ssl.SSLSocket`` shared by a reading and a writing thread is a trap
-(python/cpython#137583, #151508). Knows nothing of WebSocket.
+Everything that differs per operating system is in this module and in ``listener.py``. TLS is bytes
+to bytes (:class:`TLSCodec`), above the plain socket: one ``ssl.SSLSocket`` shared by a reading and
+a writing thread is a trap (python/cpython#137583, #151508). This module knows nothing of WebSocket.
 """
 
 from __future__ import annotations
@@ -20,29 +19,29 @@ from typing import Any, Optional, Union
 from ..limits import FIRST_RECV_SIZE, RECV_SIZE
 from .turnstile import Turnstile, Waiter
 
-# The branch for systems other than Linux, chosen here and nowhere else; the suite runs
-# once with it. On Linux a thread blocks in plain recv() and shutdown() wakes it, which saves
-# a system call per read. On macOS and Windows neither is dependable (python/cpython#154224,
-# #91913), there is no MSG_DONTWAIT on Windows, and Ctrl-C does not get through a blocking
-# call of its main thread: there sockets do not block, and every wait is cut in slices.
+# True on systems other than Linux. This is decided here and nowhere else; the test suite also runs
+# once with it on. On Linux a thread blocks in plain recv() and shutdown() wakes it, which saves a
+# system call per read. On macOS and Windows neither is reliable (python/cpython#154224, #91913).
+# Windows has no MSG_DONTWAIT, and Ctrl-C does not interrupt a blocking call of its main thread. So
+# there sockets do not block, and every wait is cut into slices.
 SLICED_WAITS = not sys.platform.startswith("linux")
 SLICE = 0.1
 
 _LINUX_TCP_CLOSE_WAIT = 8
 _LINUX_TCP_CLOSE = 7
 
-#: A TLS record holds no more (RFC 8446, 5.1), and a read is of one.
+#: A TLS record holds no more (RFC 8446, 5.1), and one read returns at most one record.
 _RECORD_SIZE = 16 * 1024
-#: Seconds after which a blocked send looks by itself whether there is room.
+#: Seconds after which a blocked send tries again by itself.
 _SEND_SLICE = 0.2
 
 
 class DeadlinePassed(TimeoutError):
-    """Our deadline, to be told from the kernel's ETIMEDOUT, which is a TimeoutError too. Internal."""
+    """Our own deadline has passed; the kernel's ETIMEDOUT is a TimeoutError too. Internal."""
 
 
 class Deadline:
-    """A point in time that flows through the steps of one operation.
+    """A point in time that all steps of one operation share.
 
     Args:
         timeout: seconds from now, or None for never.
@@ -55,7 +54,7 @@ class Deadline:
         self._end = None if timeout is None else time.monotonic() + timeout
 
     def remaining(self) -> Optional[float]:
-        """Seconds left, not below 0; None for ever."""
+        """Seconds left, not below 0; None: without limit."""
         return None if self._end is None else max(0.0, self._end - time.monotonic())
 
     @property
@@ -64,14 +63,14 @@ class Deadline:
         return self.is_over_since(0.0)
 
     def is_over_since(self, seconds: float) -> bool:
-        """Whether the time came so many seconds ago, or earlier."""
+        """Whether the time came at least `seconds` ago."""
         return self._end is not None and time.monotonic() >= self._end + seconds
 
 
 def sliced(left: Optional[float]) -> Optional[float]:
-    """How long to wait at once of the seconds that are left."""
-    # The main thread on every system: Python looks for signals before it waits, and a Ctrl-C that comes
-    # just between, on a busy machine, is seen only when this thread comes round again.
+    """How long one wait may take, of the seconds that are left."""
+    # The main thread on every system: Python checks for signals before it waits. A Ctrl-C that
+    # comes in between, on a busy machine, is seen only when this wait returns.
     if not SLICED_WAITS and threading.current_thread() is not threading.main_thread():
         return left
     return SLICE if left is None else min(left, SLICE)
@@ -88,22 +87,22 @@ class Latch:
         self._lock.acquire()
 
     def set(self) -> None:
-        """Let all who wait, and will wait, go on. To be called once."""
+        """Release all threads that wait now or later. Call it only once."""
         self._is_set = True
         self._lock.release()
 
     def wait(self, timeout: Optional[float]) -> bool:
-        """Wait until it is set; False when the timeout, not below 0, came first."""
+        """Wait until it is set; False if the timeout, in seconds and not below 0, came first."""
         if self._is_set:
             return True
         if not self._lock.acquire(timeout=-1 if timeout is None else timeout):
             return False
-        self._lock.release()  # For the next who waits.
+        self._lock.release()  # For the next waiter.
         return True
 
 
 def wait_event(event: Union[threading.Event, Latch], timeout: Optional[float]) -> bool:
-    """``event.wait``, in slices where Ctrl-C would else not get through (python/cpython#80116)."""
+    """``event.wait``, in slices where Ctrl-C cannot interrupt it whole (python/cpython#80116)."""
     deadline = Deadline(timeout)
     while True:
         left = deadline.remaining()
@@ -114,7 +113,7 @@ def wait_event(event: Union[threading.Event, Latch], timeout: Optional[float]) -
 
 
 def wait_future(future: Future[Any], deadline: Deadline) -> None:
-    """Wait until a future is done, in slices likewise.
+    """Wait until a future is done, in slices as in :func:`wait_event`.
 
     Raises:
         DeadlinePassed: the deadline came first.
@@ -125,7 +124,7 @@ def wait_future(future: Future[Any], deadline: Deadline) -> None:
 
 
 def acquire_lock(lock: threading.Lock, deadline: Deadline) -> bool:
-    """Take a lock, in slices likewise; False when the deadline came first."""
+    """Acquire a lock, in slices as in :func:`wait_event`; False if the deadline came first."""
     if lock.acquire(blocking=False):
         return True
     while True:
@@ -139,11 +138,11 @@ def acquire_lock(lock: threading.Lock, deadline: Deadline) -> bool:
 class Transport:
     """A connected TCP socket.
 
-    One thread may read while another writes; the connection's locks see to that.
+    One thread may read while another writes; the connection's locks allow no more than that.
     Only the connection's own thread may call :meth:`close`.
 
     Args:
-        turnstile: where threads wait when there are many; None: never.
+        turnstile: where readers wait when there are many connections; None: nowhere.
     """
 
     __slots__ = ("_socket", "_flags", "_woken", "_aborted", "_recv_size", "_turnstile", "_waiter")
@@ -165,14 +164,14 @@ class Transport:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def fileno(self) -> int:
-        """For a selector; -1 once closed."""
+        """The descriptor, for a selector; -1 once closed."""
         return self._socket.fileno()
 
     def recv(self, deadline: Deadline) -> bytes:
         """Wait for bytes; ``b""`` is the end.
 
         Raises:
-            DeadlinePassed: what it says.
+            DeadlinePassed: the deadline came first.
             OSError: the connection is broken.
         """
         if SLICED_WAITS or not deadline.is_never:
@@ -181,7 +180,7 @@ class Transport:
             if self._turnstile.is_engaged:
                 self._wait_turn()
             data = self._socket.recv(self._recv_size)
-        # A peer that sends much gets a large buffer next time, and keeps it while it does.
+        # A peer that sends much gets a large buffer for the next read, for as long as it does.
         self._recv_size = RECV_SIZE if len(data) >= FIRST_RECV_SIZE else FIRST_RECV_SIZE
         return data
 
@@ -196,7 +195,7 @@ class Transport:
             self._wait(deadline, for_reading=True)
 
     def _wait_turn(self) -> None:
-        # Not the main thread, for Ctrl-C.
+        # Not in the main thread, where Ctrl-C could not interrupt it.
         if threading.current_thread() is not threading.main_thread():
             if self._waiter is None:
                 self._waiter = Waiter(self._socket.fileno())
@@ -224,7 +223,7 @@ class Transport:
         """Wait until the kernel takes some bytes, and return how many.
 
         Raises:
-            DeadlinePassed: what it says.
+            DeadlinePassed: the deadline came first.
             OSError: the connection is broken.
         """
         while True:
@@ -243,8 +242,8 @@ class Transport:
             raise DeadlinePassed("the deadline has passed")
         timeout = sliced(left)
         if not for_reading:
-            # Linux calls a socket writable only when a third of its buffer is free: with a peer that
-            # reads slowly that can take longer than the deadline, though there is room.
+            # Linux reports a socket as writable only when a third of its buffer is free. With a
+            # peer that reads slowly this can take longer than the deadline, though there is room.
             timeout = _SEND_SLICE if timeout is None else min(timeout, _SEND_SLICE)
         self._ready(timeout, for_reading=for_reading)
 
@@ -262,16 +261,16 @@ class Transport:
     def wake_reader(self) -> None:
         """Release a thread that is blocked in :meth:`recv`; what arrives can still be read.
 
-        Elsewhere than on Linux the reader sees the mark within one slice.
+        On systems other than Linux the reader sees the flag within one slice.
         """
         self._woken = True
         if not SLICED_WAITS:
             self._shutdown(socket.SHUT_RD)
 
     def peer_has_finished(self) -> bool:
-        """Whether nothing more can come, although no read tells so.
+        """Whether nothing more can come, although no read shows it.
 
-        After ``SHUT_RD`` an empty read means nothing; Linux then still knows the TCP state.
+        After ``SHUT_RD`` an empty read means nothing, but Linux still reports the TCP state.
         """
         if self._aborted:
             return True
@@ -284,16 +283,16 @@ class Transport:
         return info[0] in (_LINUX_TCP_CLOSE_WAIT, _LINUX_TCP_CLOSE)
 
     def read_rest(self, deadline: Deadline) -> bytes:
-        """:meth:`recv`, after :meth:`wake_reader` too: ``b""`` is the real end.
+        """:meth:`recv` that works after :meth:`wake_reader` too: ``b""`` is the real end.
 
         Raises:
-            DeadlinePassed: what it says.
+            DeadlinePassed: the deadline came first.
             OSError: the connection is broken.
         """
         self._leave_turnstile()
         while self._woken and not self._aborted:
             data = self.try_recv(RECV_SIZE)
-            # After SHUT_RD an empty read on Linux means nothing; elsewhere nothing was shut.
+            # After SHUT_RD an empty read on Linux means nothing. Other systems shut nothing down.
             if data or data is not None and (SLICED_WAITS or self.peer_has_finished()):
                 return data
             if deadline.is_over:
@@ -311,7 +310,7 @@ class Transport:
         self._shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
-        """Give the descriptor back. The connection's own thread only."""
+        """Close the descriptor. The connection's own thread only."""
         if self._waiter is not None:
             self._turnstile.forget(self._waiter)
         self._socket.close()
@@ -320,7 +319,7 @@ class Transport:
         try:
             self._socket.shutdown(how)
         except OSError:
-            pass  # Not connected any more: there is nothing left to shut down.
+            pass  # Not connected any more, so there is nothing to shut down.
 
 
 def load_certificate(cert: str, key: Optional[str]) -> ssl.SSLContext:
@@ -396,7 +395,7 @@ class TLSCodec:
             if not piece:
                 return b"".join(plain), True
             plain.append(piece)
-            # Without asking for what would be refused, which takes a third of it all.
+            # No further read, which could only fail: it takes a third of the whole time.
             if not self._incoming.pending and not self._tls.pending():
                 return b"".join(plain), False
 
@@ -412,5 +411,5 @@ class TLSCodec:
         try:
             self._tls.unwrap()
         except ssl.SSLError:
-            pass  # It wants the peer's close_notify, or the peer broke TLS: ours is written either way.
+            pass  # It wants the peer's close_notify, or the peer broke TLS. Ours is written anyway.
         return self._outgoing.read()

@@ -1,17 +1,17 @@
 """The turnstile: with hundreds of connections, only a few of their threads run at once.
 
 Each thread that waits for the interpreter's lock wakes every 5 ms to ask for it. A thousand of
-them, all with something to read, do little else. So above :data:`TURNSTILE_FROM`
-connections a thread with nothing to read does not block in ``recv()``, where many
-would come back together: it waits on a lock of its own, its *gate*. One thread asks the kernel who
-has something to read and lets two of them in; whoever has worked off its bytes lets in the next.
+them, all with something to read, do little else. So above :data:`TURNSTILE_FROM` connections a
+thread with nothing to read does not block in ``recv()``, from which many would return together. It
+waits on a lock of its own, its *gate*. The turnstile's thread asks the kernel which sockets are
+readable, and lets two readers in. A thread that has used up its bytes lets in the next.
 
-A hook may take a minute. So when nobody came out for a moment, or the process has hardly worked in
-it, those inside are not counted any more, and twice as many are let in: a thousand handlers that
-sleep have all begun after some 10 ms.
+A hook may take a minute. So when no thread came out for a moment, or the process hardly worked
+during it, those inside are no longer counted, and twice as many are let in. A thousand handlers
+that sleep have all begun after some 10 ms.
 
-:class:`Places` counts, and is pure; :class:`Turnstile` has the thread. Where there is no epoll
-(elsewhere than on Linux) threads wait as they do below that number, each in its own call.
+:class:`Places` counts, and is pure; :class:`Turnstile` has the thread. Without epoll (on systems
+other than Linux) threads wait as they do below that number, each in its own call.
 """
 
 from __future__ import annotations
@@ -35,21 +35,21 @@ class Waiter:
     __slots__ = ("fd", "gate", "is_registered", "turn")
 
     def __init__(self, fd: int) -> None:
-        #: Negative: closed.
+        #: The descriptor; negative once closed.
         self.fd = fd
-        #: Taken, but for the moment between being let in and going on.
+        #: Always held, except between the moment the reader is let in and the moment it goes on.
         self.gate = threading.Lock()
         self.gate.acquire()
         self.is_registered = False
-        #: When it was let in, as :class:`Places` counts.
+        #: The turn of :class:`Places` in which it was let in.
         self.turn = _OUTSIDE
 
 
 class Places:
-    """Who may run. Not thread-safe.
+    """Decides which waiters may run. Not thread-safe.
 
     Args:
-        few: how many at once.
+        few: how many may run at once.
     """
 
     def __init__(self, few: int) -> None:
@@ -61,23 +61,23 @@ class Places:
 
     @property
     def is_free(self) -> bool:
-        """Whether somebody who came now would be let in at once."""
+        """Whether a waiter that came now would be let in at once."""
         return not self._ready and self._inside < self._allowed
 
     def arrive(self, waiter: Waiter) -> None:
-        """It has something to read."""
+        """Add a waiter that has something to read."""
         self._ready.append(waiter)
 
     def leave(self, waiter: Waiter) -> None:
-        """It has come out; harmless for one that was not in."""
+        """Note that a waiter came out; harmless for one that was not inside."""
         if waiter.turn == self._turn:
             self._inside -= 1
-            # Only these: who was forgotten, and comes out, says nothing of who is in.
+            # Only these: a forgotten waiter that comes out says nothing about those inside.
             self._has_moved = True
         waiter.turn = _OUTSIDE
 
     def let_in(self) -> Optional[Waiter]:
-        """Take the next one, if there is a place for it."""
+        """Take the next waiter, if there is a place for it."""
         if not self._ready or self._inside >= self._allowed:
             return None
         waiter = self._ready.popleft()
@@ -88,10 +88,10 @@ class Places:
         return waiter
 
     def lose_patience(self, *, is_idle: bool = False) -> None:
-        """After a while: if nobody came out, forget who is in, and let in twice as many.
+        """Call after a while: if none came out, forget those inside, and let in twice as many.
 
         Args:
-            is_idle: they come out, but mostly they sleep.
+            is_idle: do so in any case: waiters come out, but mostly they sleep.
         """
         if is_idle or not self._has_moved:
             self._turn += 1
@@ -101,7 +101,7 @@ class Places:
         self._has_moved = False
 
     def clear(self) -> Iterator[Waiter]:
-        """Take all who wait."""
+        """Take all that wait to be let in."""
         while self._ready:
             yield self._ready.popleft()
 
@@ -109,39 +109,40 @@ class Places:
 class Turnstile:
     """The turnstile of one server.
 
-    Its lock guards the places and who waits. It is a leaf, and held for a few statements.
+    Its lock guards the places and the waiters. It is a leaf lock, held for a few statements.
     """
 
     def __init__(self) -> None:
-        #: Whether threads are to come here.
+        #: Whether threads must wait here instead of in recv().
         self.is_engaged = False
         self._is_over = False
         self._lock = threading.Lock()
         self._places = Places(TURNSTILE_PLACES)
         self._waiting: dict[int, Waiter] = {}
-        # The thread is out of work, and wants to be told by whoever leaves.
+        # The turnstile's thread pauses while no place is free. A thread that leaves, and so frees
+        # one, releases `_pause`.
         self._is_pausing = False
         self._pause = threading.Lock()
         self._pause.acquire()
-        # Not closed but dropped: another thread may just be calling it.
+        # Dropped instead of closed, since another thread may be calling it.
         self._poller: Optional[select.epoll] = None
         self._waker = -1
         self._thread: Optional[threading.Thread] = None
-        # When it last looked, and the time that all threads had worked until then.
+        # When _is_idle() last checked, and the processor time of all threads until then.
         self._clocks = (0.0, 0.0)
 
     def adapt(self, connections: int) -> None:
-        """Engage or not, for so many connections. The attendant's thread."""
+        """Engage or disengage, for so many connections. Only the attendant's thread calls it."""
         is_crowded = (connections > TURNSTILE_FROM and not self._is_over
                       and hasattr(select, "epoll") and hasattr(os, "eventfd"))
         if is_crowded and self._thread is None:
             try:
                 self._start()
             except (OSError, RuntimeError):
-                is_crowded = False  # Out of descriptors or threads: without it, until the next scan.
+                is_crowded = False  # Out of descriptors or threads: not before the next scan.
         self.is_engaged = is_crowded
         if self._is_over:
-            self.stop(1.0)  # It came meanwhile; it does not wait for the attendant for ever.
+            self.stop(1.0)  # The end came meanwhile: it waits for the attendant for a second only.
 
     def _start(self) -> None:
         poller, waker = select.epoll(), os.eventfd(0)
@@ -158,7 +159,7 @@ class Turnstile:
         self._thread = thread
 
     def stop(self, timeout: float) -> None:
-        """Let everybody in, end the thread and wait for it, for good."""
+        """Release all waiters, end the thread and wait for it. It does not start again."""
         self._is_over = True
         self.is_engaged = False
         with self._lock:
@@ -172,7 +173,7 @@ class Turnstile:
     # Connections' threads
 
     def wait(self, waiter: Waiter) -> None:
-        """Wait until there is something to read and a place; or return early, at the end."""
+        """Wait until there is something to read and a place; return early at the end."""
         with self._lock:
             fd = waiter.fd
             poller = self._poller if fd >= 0 else None
@@ -182,24 +183,24 @@ class Turnstile:
         try:
             is_armed = poller is not None and self._arm(poller, waiter, fd)
         finally:
-            # Only now: it is awake in a moment, and would have to wait for us.
+            # Only now: the follower wakes at once, and would have to wait for this thread.
             if follower is not None:
                 follower.release()
         if is_armed:
             waiter.gate.acquire()
 
     def leave(self, waiter: Waiter) -> None:
-        """It does something else now, and does not count."""
+        """Note that a waiter's thread does something else now, and does not count."""
         with self._lock:
             follower = self._leave(waiter)
         if follower is not None:
             follower.release()
 
     def forget(self, waiter: Waiter) -> None:
-        """Its descriptor is about to be closed, and the number can be another's then.
+        """Drop a waiter whose descriptor is about to be closed; its number can be reused then.
 
-        A thread that still waits (after ``accept()`` it is not the one that closes) goes on: the event
-        that was to wake it may never be told.
+        A thread that still waits (after ``accept()`` it is not the one that closes) is released:
+        the event that would wake it may never be reported.
         """
         with self._lock:
             follower = self._leave(waiter)
@@ -211,14 +212,14 @@ class Turnstile:
             waiter.gate.release()
 
     def _take(self, waiter: Waiter, fd: int) -> bool:
-        # With the lock. False: somebody else has taken it, and opens its gate.
+        # With the lock held. False: another thread has taken it, and releases its gate.
         if self._waiting.get(fd) is not waiter:
             return False
         del self._waiting[fd]
         return True
 
     def _leave(self, waiter: Waiter) -> Optional[threading.Lock]:
-        # With the lock. Returns what is to be released then: the next one's gate, or the pause.
+        # With the lock held. Returns the lock to release afterwards: the next gate, or the pause.
         self._places.leave(waiter)
         follower = self._places.let_in()
         if follower is not None:
@@ -229,7 +230,8 @@ class Turnstile:
         return None
 
     def _arm(self, poller: select.epoll, waiter: Waiter, fd: int) -> bool:
-        # For one event: who is in reads without being looked at. Closing a descriptor unregisters it.
+        # For one event: a thread inside reads without being watched. Closing a descriptor
+        # unregisters it.
         mask = select.EPOLLIN | select.EPOLLONESHOT
         try:
             if waiter.is_registered:
@@ -238,7 +240,7 @@ class Turnstile:
                 poller.register(fd, mask)
                 waiter.is_registered = True
         except OSError:
-            # The system watches as many as it may: this one waits in its own recv().
+            # The system watches no more descriptors, so this thread waits in its own recv().
             with self._lock:
                 return not self._take(waiter, fd)
         return True
@@ -260,7 +262,7 @@ class Turnstile:
             self._release_all()
 
     def _let_in(self) -> bool:
-        """Fill the places; False when there is to be a pause before the next look."""
+        """Fill the places; False if a pause must come before the next poll."""
         with self._lock:
             waiters = list(iter(self._places.let_in, None))
             self._is_pausing = not self._places.is_free
@@ -278,18 +280,18 @@ class Turnstile:
             self._is_pausing = False
             self._places.lose_patience(is_idle=is_idle)
         if was_told:
-            self._pause.acquire()  # Whoever left is just about to release it.
+            self._pause.acquire()  # The thread that left is about to release it.
 
     def _is_idle(self) -> bool:
-        # Since the last look. Hooks that sleep for a millisecond come out all the time, and two of
-        # them use nothing of what a thousand could share.
+        # Since the last check. Hooks that sleep for a millisecond come out all the time, but two of
+        # them use none of the processor time that a thousand could share.
         before, self._clocks = self._clocks, (time.monotonic(), time.process_time())
         passed, used = (now - then for now, then in zip(self._clocks, before))
         return used < TURNSTILE_IDLE * passed
 
     def _release_all(self) -> None:
         with self._lock:
-            # Together with a look at it in wait(): who comes later does not wait.
+            # Under the same lock as the check in wait(): a thread that comes later does not wait.
             self._poller = None
             waiters = [*self._waiting.values(), *self._places.clear()]
             self._waiting.clear()

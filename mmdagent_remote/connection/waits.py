@@ -1,7 +1,7 @@
-"""Who waits for which message on one connection. No socket here, and no thread of its own.
+"""The waits for messages on one connection. This module has no socket and no thread.
 
-A line is offered to the waits where it is read, before it goes to ``on_message`` or into the queue.
-It answers at most one, the oldest that matches, and is then gone. Echoes answer nothing.
+A line is offered to the waits when it is read, before it goes to ``on_message`` or into the queue.
+It answers at most one, the oldest that matches, and then goes nowhere else. Echoes answer none.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from ..message import Message
 from ..vocabulary.pattern import Matcher, Pattern, describe, matcher_of
 from .courier import FutureElsewhere
 
-#: Lines that the text of a timeout shows.
+#: How many of the last lines the text of a timeout shows.
 _LAST_LINES = 5
 
-#: Waits of one connection: more are a loop that went wrong.
+#: Pending waits of one connection: more come from a loop that went wrong.
 MAX_WAITS = 10_000
 
 
@@ -27,8 +27,8 @@ class Wait:
 
     Args:
         patterns: any of them answers it.
-        run: where its callbacks run, if not where it is resolved: they are user code, which
-            must not run in the thread that reads.
+        run: runs the future's callbacks: they are user code, which must not run in the thread
+            that reads. None: they run where the future is resolved.
     """
 
     def __init__(self, patterns: Iterable[Pattern],
@@ -44,35 +44,35 @@ class Wait:
         """Whether this message answers it. Calls the user's predicates."""
         return any(matcher(message) for matcher in self._matchers)
 
-    # By whoever claimed it, and so once. A cancel() that comes later finds that it cannot be cancelled.
+    # Called by the thread that claimed it, and so once. A later cancel() returns False.
 
     def resolve(self, message: Message) -> bool:
-        """End it well. False: its user has cancelled it, and the message is still to be had."""
+        """End it with a message. False: its user cancelled it, and the message is still unused."""
         if not self.future.set_running_or_notify_cancel():
             return False
         self.future.set_result(message)
         return True
 
     def fail(self, error: BaseException) -> None:
-        """End it badly."""
+        """End it with an error."""
         if self.future.set_running_or_notify_cancel():
             self.future.set_exception(error)
 
 
 class Waits:
-    """The pending waits of one connection. Every method from any thread.
+    """The pending waits of one connection. Any thread may call any method.
 
-    Its lock guards the two collections, is a leaf, and is never held over a predicate.
+    Its lock guards the two collections. It is a leaf lock, never held while a predicate runs.
     """
 
     __slots__ = ("pending", "version", "_lock", "_last")
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        #: Those that nobody has ended yet. Public for its truth alone, which is asked for each message.
+        #: Those that have not ended yet. Public only for its truth value, tested for each message.
         self.pending: dict[Wait, None] = {}
         self._last: list[str] = []
-        # Counts registrations, for a reader to see that there was one meanwhile.
+        # Counts registrations, so that the thread that reads sees that there was one meanwhile.
         self.version = 0
 
     def __bool__(self) -> bool:
@@ -91,7 +91,7 @@ class Waits:
             self.version += 1
 
     def claim(self, wait: Wait) -> bool:
-        """Whether it is the caller who may end it; true for one caller only."""
+        """Claim a wait, to end it. True for one caller only, which must then end it."""
         with self._lock:
             if wait not in self.pending:
                 return False
@@ -99,7 +99,7 @@ class Waits:
             return True
 
     def offer(self, message: Message) -> bool:
-        """Show a line to all waits, oldest first. True: one took it."""
+        """Offer a line to the waits, oldest first. True: one took it."""
         if message.is_echo:
             return False
         with self._lock:
@@ -112,7 +112,7 @@ class Waits:
                 continue
             try:
                 matches = wait.matches(message)
-            except Exception as error:  # The user's predicate: its own wait ends with it.
+            except Exception as error:  # The user's predicate raised: only its own wait fails.
                 if self.claim(wait):
                     wait.fail(error)
                 continue
@@ -121,7 +121,7 @@ class Waits:
         return False
 
     def fail_all(self, make_error: Callable[[], BaseException]) -> None:
-        """End all of them badly."""
+        """End all waits with an error, each with one of its own."""
         with self._lock:
             waits = list(self.pending)
         for wait in waits:
@@ -129,7 +129,7 @@ class Waits:
                 wait.fail(make_error())
 
     def timeout_text(self, wait: Wait, timeout: Optional[float]) -> str:
-        """What a TimeoutError says."""
+        """The text of a TimeoutError for a wait. The timeout is in seconds."""
         with self._lock:
             last = list(self._last)
         seen = "; the last lines were: " + ", ".join(f"{line[:80]!r}" for line in last) if last else \

@@ -1,16 +1,16 @@
 """The sending side of one connection: from its outbox to the kernel.
 
-Everything that goes to the peer passes through one :class:`Wire`: lines, batches, pings, pongs and the
-Close frame. What leaves next, and when, is decided in ``outbox.py``; here are the two locks, TLS and the
-socket.
+Everything that goes to the peer passes through one :class:`Wire`: lines, batches, pings, pongs and
+the Close frame. ``outbox.py`` decides what leaves next, and when. Here are the two locks, TLS and
+the socket.
 
 - *The wire* is held in a send, also in a blocking one. Its holder moves bytes to the kernel.
-- *The state lock*, shared with the connection, comes after it. It guards the outbox, wsproto and TLS,
-  and is never held round a system call.
+- *The state lock*, shared with the connection, is acquired after it. It guards the outbox, wsproto
+  and TLS, and is never held during a system call.
 
-With one lock for both, a flood in both directions deadlocked after 3.2 MB. A thread that cannot acquire
-the wire leaves its work in the outbox. A thread that releases the wire checks the outbox again
-(:meth:`Wire.pump`), so nothing is left behind.
+With one lock for both, a flood in both directions deadlocked after 3.2 MB. A thread that cannot
+acquire the wire leaves its work in the outbox. A thread that releases the wire checks the outbox
+again (:meth:`Wire.pump`), so nothing is left behind.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Wire:
         self._outbox = Outbox(protocol, profile, echoes, max_frame, limits.max_send_queue,
                               time.monotonic())
         self._abandoned = False
-        # Whole data frames may leave past the outbox: one attribute for send_at_once(). Cleared with
+        # Whole data frames may bypass the outbox: one attribute for send_at_once(). Cleared with
         # each change of the outbox; set again when everything in it has left.
         self._is_clear = False
 
@@ -80,9 +80,9 @@ class Wire:
         self.pump()
 
     def tap(self, tap: Tap) -> None:
-        """Have a function shown what leaves the outbox; see :attr:`Outbox.taps`.
+        """Have a function called with what leaves the outbox; see :attr:`Outbox.taps`.
 
-        What :meth:`send_at_once` sends is not shown.
+        It is not called for what :meth:`send_at_once` sends.
         """
         with self._state:
             self._outbox.taps += (tap,)
@@ -101,7 +101,7 @@ class Wire:
             self._send_paced(deque(items), deadline)
             return
         if not self._wire.acquire(False):
-            # Flat combining: the thread that holds the wire sends this as well, and nobody waits for it.
+            # Flat combining: the thread that holds the wire sends this too. This one need not wait.
             if self._queue(items, most=SEND_SIZE):
                 self.pump()
                 return
@@ -111,18 +111,18 @@ class Wire:
                 self._outbox.put_all(items)
                 self._is_clear = False
                 last = self._outbox.taken + len(self._outbox.waiting)
-            # Until these have left, not until nothing waits: other threads may go on without end.
+            # Until these have left, not until nothing waits: other threads may queue without end.
             self._finish_tail(deadline, last)
         finally:
             self._wire.release()
         self.pump()
 
     def send_at_once(self, frames: bytes) -> bool:
-        """Send whole data frames, if nothing waits and nobody sends. False: call :meth:`send` instead.
+        """Send whole data frames if nothing waits and no thread sends. False: call :meth:`send`.
 
         The hot path of a line: one system call, and a deadline only when the kernel is full.
-        Without the state lock, except for TLS, since nothing else that it guards changes: what is queued
-        at the same moment comes behind, and a Close needs the wire. Only where
+        Without the state lock, except for TLS, since nothing else that it guards changes: what is
+        queued at the same moment comes behind, and a Close needs the wire. Only where
         :attr:`Profile.sends_as_is` holds, and where frames need not go through wsproto.
 
         Raises:
@@ -143,7 +143,7 @@ class Wire:
                 self._finish_tail(Deadline(self._limits.send_timeout), self._outbox.taken)
         finally:
             self._wire.release()
-        # A thread that releases the wire checks the outbox again. Mostly one attribute tells.
+        # A thread that releases the wire checks the outbox again. Usually one attribute is enough.
         if not self._is_clear:
             self.pump()
         return True
@@ -154,7 +154,7 @@ class Wire:
             raise BrokenPipeError("the connection was given up in the middle of a frame")
 
     def post(self, items: list[Outgoing]) -> bool:
-        """Queue without waiting for anybody; False when the queue is full or sealed."""
+        """Queue without waiting; False when the queue is full or sealed."""
         if not self._queue(items):
             return False
         self.pump()
@@ -172,8 +172,8 @@ class Wire:
         return True
 
     def _send_paced(self, items: deque[Outgoing], deadline: Deadline) -> None:
-        # The attendant sends what waits, one frame in each gap. Only when the queue is full does the
-        # writer itself sleep out the gap and send.
+        # The attendant sends what waits, one frame in each gap. If the queue is full, the writer
+        # itself sleeps until the gap is over and sends.
         outbox = self._outbox
         while True:
             with self._state:
@@ -204,13 +204,13 @@ class Wire:
     # For any thread: these never wait
 
     def attempt(self, write: Callable[[], object]) -> None:
-        """Call one of these where the caller must not see that the connection is broken."""
+        """Call one of these methods where the caller must not see that the connection is broken."""
         try:
             write()
         except OSError:
             # The kernel knows that the peer is gone. What was received before is still read, so the
-            # reader, not the writer, tells the end. Not logged: log handlers are user code, and this
-            # may be the attendant.
+            # reader publishes the end, not the writer. Not logged: log handlers are user code, and
+            # this may be the attendant.
             self.abandon()
 
     def pump(self) -> bool:
@@ -222,8 +222,8 @@ class Wire:
         while self._has_work() and self._wire.acquire(blocking=False):
             try:
                 if not self._write(None):
-                    # The kernel is full, or other threads add as fast as this one sends. Most callers
-                    # do not come back, so the attendant must.
+                    # The kernel is full, or other threads add as fast as this one sends. Most
+                    # callers do not come back, so the attendant must.
                     self._call_attendant()
                     return False
             finally:
@@ -246,7 +246,7 @@ class Wire:
         self._leave_rest()
 
     def seal(self) -> None:
-        """From now on nothing can be queued. Before a Close frame, since nothing may follow it."""
+        """Let nothing more be queued. Called before a Close frame, since nothing may follow it."""
         with self._state:
             self._outbox.seal()
             self._is_clear = False
@@ -259,12 +259,12 @@ class Wire:
         self.pump()
 
     def flush(self, deadline: Deadline) -> bool:
-        """Wait until everything has left; False when the deadline came first or the peer is gone."""
+        """Wait until everything has left; False if the deadline came first or the peer is gone."""
         try:
             while self.is_busy:
                 self._sleep_gap(deadline)
                 self._write_once(deadline)
-        except OSError:  # Of the peer, or of the deadline.
+        except OSError:  # The connection is broken, or the deadline has passed.
             return False
         return True
 
@@ -302,7 +302,7 @@ class Wire:
 
     @property
     def has_binary(self) -> bool:
-        """Whether a binary message waits: sound, which is not given faster than it leaves."""
+        """Whether a binary message waits: sound, which must not be queued faster than it leaves."""
         return self._outbox.has_binary or self.is_stuck
 
     @property
@@ -371,7 +371,7 @@ class Wire:
     def _next_bytes(self) -> bytes:
         with self._state:
             data = self._outbox.next_bytes(time.monotonic())
-            # These bytes are the tail by the time that send_at_once() looks: it looks at that, too.
+            # When send_at_once() can check this, these bytes are the tail, which it checks too.
             self._is_clear = self._outbox.is_clear
             return self._tls.encrypt(data) if self._tls else data
 

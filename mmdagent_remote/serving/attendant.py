@@ -1,9 +1,9 @@
-"""The attendant: one thread per server for what must not wait for a handler.
+"""The attendant: one thread per server, for work that must not wait for a handler.
 
-It sends batches and pings that are due, judges silent peers, and reads for
-connections whose own thread is away in user code: pings are answered, a close is
-noticed, lines are kept in order. It never blocks on a peer, runs no user code (no
-hook, callback or log handler), and survives any error of one connection.
+It sends batches and pings that are due, and judges silent peers. It also reads for connections
+whose own thread is away in user code: it answers pings, notices a close, and keeps lines in order.
+It never blocks on a peer, runs no user code (no hook, callback or log handler), and survives any
+error of one connection.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from ..limits import Limits
 
 _log = logging.getLogger("mmdagent_remote.attendant")
 
-#: How often it looks who is away: every 50 ms, or 0.1 ms for each connection, at most 250 ms.
+#: Interval of scans for threads that are away: 50 ms, or 0.1 ms per connection, at most 250 ms.
 _SCAN = 0.05
 _SCAN_EACH = 0.0001
 _SCAN_MOST = 0.25
-#: Pings and stuck sends, or a quarter of the shortest time that a user has set.
+#: Interval of checks on pings and stuck sends; or a quarter of the shortest timeout, if less.
 _TICK = 1.0
 _NEVER = float("inf")
-#: Windows' select() takes 512 sockets; connections beyond are looked at in each scan.
+#: Windows' select() takes 512 sockets. Connections beyond this number are checked in each scan.
 _MOST_WATCHED = 400 if sys.platform == "win32" else 100_000
 
 
@@ -39,8 +39,8 @@ class Attendant:
 
     Args:
         connections: a snapshot of the open connections; called in the attendant's thread.
-        limits: for the pace of its rounds.
-        tell_number: is told in each scan how many there are.
+        limits: their times set how often it checks for pings and stuck sends.
+        tell_number: called in each scan with the number of connections.
     """
 
     def __init__(self, connections: Callable[[], list[Connection]], limits: Limits,
@@ -53,7 +53,7 @@ class Attendant:
         self._called: deque[Connection] = deque()
         # Connections with something to send later. Only this thread changes it.
         self._pending: dict[Connection, None] = {}
-        # Descriptors watched, by connection: a number can be another socket's by now.
+        # Watched descriptors by connection, since a number can belong to another socket by now.
         self._watched: dict[Connection, tuple[int, int]] = {}
         self._selector = selectors.DefaultSelector()
         self._waker, self._wake_end = socket.socketpair()
@@ -69,19 +69,19 @@ class Attendant:
         self._thread.start()
 
     def stop(self, timeout: float) -> None:
-        """End the thread and wait for it; from any thread but its own."""
+        """End the thread and wait at most `timeout` seconds for it; any thread but its own."""
         self._stopping = True
         self._wake()
         self._thread.join(timeout)
 
     def call(self, connection: Connection, *, urgent: bool = False) -> None:
-        """See to this connection soon. Any thread; costs nothing while it is known already.
+        """Have this connection attended to soon; any thread. Free while it is already on the list.
 
         Args:
-            urgent: somebody waits for a message: read at once, if nobody else does.
+            urgent: a thread waits for a message, so read at once if no other thread reads.
         """
-        # The attendant takes a connection off its list *before* it looks a last time, so
-        # that whoever still finds it there was seen.
+        # The attendant removes a connection from its list *before* it checks it a last time. So if
+        # the caller still finds it there, that check sees the caller's work.
         if connection in self._pending and not urgent:
             return
         self._called.append(connection)
@@ -112,7 +112,7 @@ class Attendant:
             self._waker.close()
             self._wake_end.close()
 
-    # In methods of their own, so that no local variable keeps a connection until the next round.
+    # Separate methods, so that no local variable keeps a connection alive until the next round.
 
     def _see_to_called(self) -> None:
         for connection in self._take_called():
@@ -123,7 +123,7 @@ class Attendant:
             self._guard(self._send_due, connection)
 
     def _scan(self, connections: list[Connection]) -> float:
-        """Look who is away; returns the seconds until the next scan."""
+        """Read for connections whose thread is away; returns the seconds until the next scan."""
         self._forget_ended()
         self._tell_number(len(connections))
         for connection in connections:
@@ -142,7 +142,7 @@ class Attendant:
         try:
             events = self._selector.select(max(0.0, until - time.monotonic()))
         except (OSError, ValueError):
-            # A descriptor was closed under select(), where there is no epoll; or there are too many.
+            # Without epoll: a descriptor was closed during select(), or there are too many.
             self._forget_ended()
             time.sleep(_SCAN)
             return
@@ -173,7 +173,7 @@ class Attendant:
         self._watch(connection, selectors.EVENT_WRITE, wire.is_stuck)
         if not self._has_plans(connection):
             del self._pending[connection]
-            # Looked at again, now that call() finds it gone: see there.
+            # Check again after the removal, since call() may have found it here before: see there.
             if self._has_plans(connection):
                 self._pending[connection] = None
 
@@ -199,7 +199,7 @@ class Attendant:
             if not before:
                 fd = connection.fileno()
                 if fd < 0 or len(self._watched) >= _MOST_WATCHED:
-                    return  # The next scan comes by anyway.
+                    return  # The next scan covers it.
                 self._drop_stale(fd)
                 self._selector.register(fd, mask, connection)
             elif mask:
@@ -227,7 +227,7 @@ class Attendant:
     def _guard(self, step: Callable[[Connection], None], connection: Connection) -> None:
         try:
             step(connection)
-        except Exception as error:  # It must not die of one connection, whatever the fault is.
+        except Exception as error:  # No fault of one connection may end this thread.
             self._pending.pop(connection, None)
-            with suppress(Exception):  # A user's log handler may raise, too.
+            with suppress(Exception):  # A user's log handler may raise as well.
                 _log.error("%s: internal error", connection.name, exc_info=error)

@@ -7,10 +7,10 @@ import os
 import socket
 from typing import Optional
 
-#: The kernel bounds it, too. With 128, some of 500 clients that came at once waited a second.
+#: The kernel has its own bound as well. With 128, some of 500 simultaneous clients waited a second.
 BACKLOG = 4096
 
-# The machine has no such address family, or no such loopback.
+# The machine has no such address family, or no such loopback address.
 _ABSENT = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT})
 
 _PORT_TRIES = 16
@@ -19,19 +19,19 @@ _PORT_TRIES = 16
 def listen(host: Optional[str], port: int) -> list[socket.socket]:
     """Listen on every address that `host` resolves to.
 
-    "localhost" is 127.0.0.1 and ::1, whatever the resolver says (RFC 6761): MMDAgent-EX
+    "localhost" is 127.0.0.1 and ::1, whatever the resolver says (RFC 6761). MMDAgent-EX
     connects to the first, many other clients to the second.
 
     Raises:
-        OSError: an address is in use, the host is not of this machine or does not
-            resolve. The text names address and port, and nothing is left bound.
+        OSError: an address is in use, or the host does not resolve or is not this
+            machine's. The text names address and port. Nothing is left bound.
     """
     addresses = _resolve(host, port)
     for attempt in range(_PORT_TRIES):
         try:
             return _listen_on_all(addresses, port)
         except OSError as error:
-            # Port 0: what was free on the first address may be taken on the second.
+            # Port 0: a port that was free on the first address may be in use on the second.
             if port or error.errno != errno.EADDRINUSE or attempt == _PORT_TRIES - 1:
                 raise
     raise AssertionError("unreachable")
@@ -81,10 +81,10 @@ def _bind(family: int, address: str, port: int) -> socket.socket:
     try:
         sock = socket.socket(family, socket.SOCK_STREAM)
         if os.name == "posix":
-            # A server that is started again at once finds its port in TIME_WAIT.
+            # Right after a restart, the port may still be in TIME_WAIT.
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         elif hasattr(socket, "SO_EXCLUSIVEADDRUSE"):
-            # There SO_REUSEADDR would let another program take the port away.
+            # On Windows, SO_REUSEADDR would let another program take the port away.
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)

@@ -1,4 +1,4 @@
-"""Who is connected: sessions, open handlers, occupied paths, and those who wait for one."""
+"""A server's connections: sessions, open handlers, occupied paths, and waiters for a connection."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 
 class Registry:
-    """The connections of one server. Every method from any thread.
+    """The connections of one server; any thread may call every method.
 
-    Its lock guards its collections, is a leaf, and is held for a few statements only:
-    never over user code, a system call or a wait for a peer.
+    Its lock guards its collections and is a leaf. It is held for a few statements only,
+    never during user code, a system call or a wait for a peer.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -39,7 +39,7 @@ class Registry:
     # Sessions come and go
 
     def add(self, session: Session) -> bool:
-        """Take in a new session; False when even a refusal would be too much, or at the end."""
+        """Add a new session; False at shutdown, or if there are too many even for a refusal."""
         most = self._settings.limits.max_connections + REFUSED_AT_ONCE
         with self._lock:
             if not self._accepting or len(self._sessions) >= most:
@@ -58,21 +58,21 @@ class Registry:
                 if not self._accepting:
                     raise BadRequest(503, "The server is shutting down.")
                 if len(self._admitted) >= self._settings.limits.max_connections:
-                    raise BadRequest(503, "The server has as many connections as it may have.")
+                    raise BadRequest(503, "The server has its maximum number of connections.")
                 old = self._paths.get(path) if self._settings.exclusive else None
                 if old is None or old.has_ended:
                     self._admitted.add(session)
                     if self._settings.exclusive:
                         self._paths[path] = session
                     return
-            # The old one may be gone without our knowing yet: look, and ping it.
+            # The old connection may have ended unnoticed, so check it and ping it.
             if is_last or not old.probe(PROBE_TIME):
                 # MMDAgent-EX reads exactly this phrase, and tries the path with -1.
-                raise BadRequest(429, "This path has its one connection already.",
+                raise BadRequest(429, "This path already has its one connection.",
                                  reason="Too Many Requests")
 
     def opened(self, session: Session, handler: Handler, *, for_accept: bool) -> None:
-        """A handshake is done."""
+        """Register a session whose handshake is done."""
         with self._changed:
             self._open[session] = handler
             if for_accept:
@@ -81,12 +81,12 @@ class Registry:
             self._changed.notify_all()
 
     def _forget_ended(self) -> None:
-        # One that came and went unseen is of use only for its lines; and an agent that
-        # reconnects while nobody accepts must not fill the memory with those.
+        # A connection that ended before accept() returned it is useful only for its lines. An agent
+        # that reconnects while no thread accepts must not fill the memory with those.
         kept: deque[Handler] = deque()
         places = MAX_ENDED_UNACCEPTED
         for handler in reversed(self._unaccepted):
-            # Asked once for each: one that ends meanwhile still has its lines.
+            # Read once for each: a connection that ends meanwhile still has its lines.
             if handler.closed:
                 if not places or not _is_of_use(handler):
                     continue
@@ -95,7 +95,7 @@ class Registry:
         self._unaccepted = kept
 
     def remove(self, session: Session) -> None:
-        """A session's thread is about to end."""
+        """Remove a session whose thread is about to end."""
         with self._changed:
             self._sessions.pop(session, None)
             self._open.pop(session, None)
@@ -105,7 +105,7 @@ class Registry:
             self._changed.notify_all()
 
     def stop_accepting(self) -> None:
-        """No newcomer from now on; waits for one end."""
+        """Refuse new connections from now on, and end all waits for one."""
         with self._changed:
             self._accepting = False
             self._changed.notify_all()
@@ -115,7 +115,7 @@ class Registry:
         """Whether :meth:`stop_accepting` was called."""
         return not self._accepting
 
-    # Who is there
+    # What is connected
 
     @property
     def sessions(self) -> list[Session]:
@@ -132,12 +132,12 @@ class Registry:
 
     @property
     def handlers(self) -> tuple[Handler, ...]:
-        """The open ones, oldest first."""
+        """The open handlers, oldest first."""
         with self._lock:
             return tuple(self._in_order())
 
     def wait_open(self, timeout: Optional[float]) -> Optional[Handler]:
-        """Wait for an open handler, the oldest; None: the server was shut down.
+        """Wait up to `timeout` seconds for the oldest open handler; None after a shutdown.
 
         Raises:
             TimeoutError: none came in time.
@@ -145,14 +145,14 @@ class Registry:
         return self._wait(lambda: next(self._in_order(), None), timeout)
 
     def _in_order(self) -> Iterator[Handler]:
-        # With the lock. In the order in which they were accepted, not in which their threads got on.
+        # With the lock. In the order of acceptance, not in the order in which handshakes were done.
         for session in self._sessions:
             handler = self._open.get(session)
             if handler is not None and not handler.closed:
                 yield handler
 
     def take_unaccepted(self, timeout: Optional[float]) -> Optional[Handler]:
-        """Take a connection for ``accept()``; None: the server was shut down.
+        """Take a connection for ``accept()``; waits up to `timeout` seconds. None after a shutdown.
 
         Raises:
             TimeoutError: none came in time.

@@ -1,4 +1,4 @@
-"""A server from one start to its shutdown: listeners, threads, connections.
+"""One run of a server, from start to shutdown: listeners, threads, connections.
 
 Threads: one per connection (``session.py``), one that accepts, one attendant
 (``attendant.py``).
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("mmdagent_remote.server")
 
-#: For threads to end when their sockets were taken from them.
+#: Seconds for threads to end after their sockets were aborted.
 _GRACE = 0.25
-#: Between two tries to accept when the process is out of descriptors.
+#: Seconds between two attempts to accept when the process is out of descriptors.
 _ACCEPT_PAUSE = 0.1
 
 
@@ -39,7 +39,7 @@ class Run:
     Args:
         server: for ``handler.server`` only.
         listeners: its listening sockets, which are closed at the end.
-        for_accept: there is no handler; ``accept()`` hands the connections out.
+        for_accept: there is no handler; ``accept()`` returns the connections.
     """
 
     def __init__(self, server: Server, settings: Settings, listeners: list[socket.socket], *,
@@ -65,7 +65,7 @@ class Run:
         self._acceptor.start()
 
     def owns(self, thread: threading.Thread) -> bool:
-        """Whether a thread is one of a connection's, of a hook or of spawn()."""
+        """Whether a thread belongs to a connection: it runs the hooks, or spawn() made it."""
         for session in self.registry.sessions:
             connection = session.connection
             if thread is session.thread or connection is not None and thread in connection.spawned:
@@ -89,7 +89,7 @@ class Run:
     def _guarded_accept(self, listener: Any) -> None:
         try:
             self._accept(listener)
-        except Exception as error:  # This thread must not die: of a log handler that raises, say.
+        except Exception as error:  # Not even a log handler that raises may end this thread.
             with suppress(Exception):
                 _log.error("internal error in accepting", exc_info=error)
             time.sleep(_ACCEPT_PAUSE)
@@ -98,10 +98,10 @@ class Run:
         try:
             sock, address = listener.accept()
         except (BlockingIOError, ConnectionError):
-            return  # It left before we came.
+            return  # The peer left before accept().
         except OSError as error:
-            # Out of descriptors or memory: the listener stays readable, so pause, but go on. One line
-            # tells it, not ten a second.
+            # Out of descriptors or memory. The listener stays readable, so pause and continue. Log
+            # it once, not ten times a second.
             if not self._is_short:
                 self._is_short = True
                 _log.error("cannot accept a connection: %s", error)
@@ -124,21 +124,21 @@ class Run:
             self.registry.remove(session)
             sock.close()
 
-    # Shutdown, in the thread of whoever calls it
+    # Shutdown, in the caller's thread
 
     def stop_listening(self) -> None:
-        """Give the listening sockets back; connections go on. To be called once, before :meth:`stop`."""
+        """Stop listening, while connections go on; call it once, before :meth:`stop`."""
         self._stopping = True
         self.registry.stop_accepting()
-        with suppress(OSError):  # The thread may have seen it and be gone.
+        with suppress(OSError):  # The thread may have seen the flag and ended.
             self._waker.send(b"\0")
-        # On a loaded machine it may come later; it closes all its sockets itself.
+        # On a loaded machine it may end later. It closes all its sockets itself.
         _join(self._acceptor, Deadline(1.0))
 
     def stop(self, deadline: Deadline) -> list[str]:
         """End everything, and return the names of threads that are still in user code."""
         sessions = self.registry.sessions
-        # One look decides: a session that attaches its connection meanwhile is aborted.
+        # This snapshot decides: a session that attaches its connection after it is aborted.
         taken = {session: session.connection for session in sessions}
         close_all([each for each in taken.values() if each is not None],
                   1001, "the server is shutting down")
@@ -150,7 +150,7 @@ class Run:
             if session.connection is not None:
                 threads += list(session.connection.spawned)
         threads = [thread for thread in threads if not _join(thread, deadline)]
-        # Those that only wait for a peer end now; what is left is in user code.
+        # Threads that only wait for a peer end now. The rest are in user code.
         for session in self.registry.sessions:
             session.abort()
         grace = Deadline(_GRACE)
@@ -161,14 +161,14 @@ class Run:
         return busy
 
     def stop_later(self, timeout: float) -> None:
-        """Let whoever waits for the end go on at once; what is connected has so many seconds to end."""
+        """Wake the waiters for the end at once; connections have `timeout` seconds to end."""
         self.stopped.set()
         threading.Thread(target=self.stop, args=(Deadline(timeout),), daemon=True,
                          name="mmdagent-remote-stop").start()
 
 
 def close_all(connections: list[Connection], code: int, reason: str) -> None:
-    """Close them side by side, so that ten slow ones take no longer than one."""
+    """Close connections side by side, so that ten slow ones take no longer than one."""
     closing = [each for each in connections if each.begin_close(code, reason)]
     deadline = Deadline(max((each.limits.close_timeout for each in closing), default=0.0))
     while not deadline.is_over:
@@ -190,5 +190,5 @@ def _join(thread: threading.Thread, deadline: Deadline) -> bool:
     try:
         thread.join(deadline.remaining())
     except RuntimeError:
-        return True  # Not started yet: spawn() is just about to. It will find its connection closed.
+        return True  # spawn() has not started it yet. It will find its connection closed.
     return not thread.is_alive()

@@ -41,7 +41,7 @@ _log = logging.getLogger("mmdagent_remote.connection")
 
 
 class HandshakeAbandoned(Exception):
-    """The peer ended, or came too late, before there was anything to answer. Internal."""
+    """The peer ended, or failed in TLS, before there was a request to answer. Internal."""
 
 
 class Opening:
@@ -54,7 +54,7 @@ class Opening:
         self.deadline = Deadline(timeout)
 
     def negotiate_tls(self) -> None:
-        """Do the TLS handshake, if there is to be one."""
+        """Do the TLS handshake, if the server uses TLS."""
         if self.tls is None:
             return
         data = b""
@@ -68,7 +68,7 @@ class Opening:
         self._send_raw(self.tls.pending())
 
     def read_head(self) -> tuple[bytes, bytes]:
-        """The request's head, and what came right behind it."""
+        """Read the request's head, and the bytes that came right after it."""
         data, searched = self._plain(b""), 0
         while True:
             parts = split_head(data, searched)
@@ -90,7 +90,7 @@ class Opening:
         self._send_raw(self.tls.encrypt(data) if self.tls else data)
 
     def refuse(self, error: BadRequest) -> None:
-        """Send a refusal, and let it arrive: a reset, caused by unread bytes, could destroy it."""
+        """Send a refusal, then read on: a reset, caused by unread bytes, could destroy it."""
         self.send(error.response())
         if self.tls is not None:
             self._send_raw(self.tls.goodbye())
@@ -121,7 +121,7 @@ class Session:
         server: for ``handler.server`` only.
         call_attendant: given to the connection.
         turnstile: given to the transport.
-        for_accept: the server has no handler; ``accept()`` hands the connection out.
+        for_accept: the server has no handler; ``accept()`` returns the connection.
     """
 
     def __init__(self, sock: socket.socket, address: Any, server: Server, settings: Settings,
@@ -136,7 +136,7 @@ class Session:
         self._call_attendant = call_attendant
         self._for_accept = for_accept
         self._over = False
-        # The connection is there, or never will be.
+        # Set when the connection exists, or never will.
         self._attached: Optional[threading.Event] = threading.Event()
         self.log = ConnectionLogger(_log, {
             "connection": self.name, "remote_address": "%s:%d" % self._address})
@@ -151,8 +151,8 @@ class Session:
         return self._over or self.connection is not None and self.connection.end is not None
 
     def probe(self, timeout: float) -> bool:
-        """Look whether the peer is still there. True: it has ended."""
-        # An agent can be gone and back before its first thread has attached the connection.
+        """Check whether the peer is still there; True if it has ended."""
+        # An agent can leave and come back before the first thread has attached its connection.
         attached = self._attached
         if attached is not None:
             attached.wait(timeout)
@@ -160,13 +160,13 @@ class Session:
         return connection.probe(timeout) if connection is not None else self.has_ended
 
     def abort(self) -> None:
-        """End it without a word; releases the thread from any wait for the peer."""
+        """End it without a Close frame; releases the thread from any wait for the peer."""
         self._transport.abort()
 
     # The thread
 
     def _tell_attached(self) -> None:
-        # Forgotten then: an event takes a kilobyte, of each connection.
+        # Dropped after use, since an event takes a kilobyte for each connection.
         attached, self._attached = self._attached, None
         if attached is not None:
             attached.set()
@@ -176,7 +176,7 @@ class Session:
             handler = self._open()
             if handler is not None:
                 self._serve(handler)
-        except Exception as error:  # A safety net: a fault of ours must not be silent.
+        except Exception as error:  # A safety net: a bug of ours must not be silent.
             self.log.error("internal error", exc_info=error)
         finally:
             self._over = True
@@ -210,7 +210,7 @@ class Session:
         try:
             opening.refuse(error)
         except (OSError, ssl.SSLError) as lost:
-            self.log.debug("could not be told so: %s", lost)
+            self.log.debug("could not send the refusal: %s", lost)
 
     def _answer(self, opening: Opening) -> Handler:
         head, leftover = opening.read_head()
@@ -223,12 +223,12 @@ class Session:
             request, self._settings.choose_subprotocol(request.subprotocols),
             compression=self._settings.compression)
         connection = self._attach(handler, opening, protocol, request, response, leftover)
-        # Known to everybody before its peer knows: who connects to us in a test, and calls
-        # broadcast() in the next statement, is among those that get it. Writers send the 101 first.
+        # Registered before its peer gets the 101. So a test that connects, and calls broadcast() in
+        # the next statement, reaches this connection too. Writers send the 101 first.
         self._registry.opened(self, handler, for_accept=self._for_accept)
         connection.open(opening.deadline)
         if self._registry.is_stopping:
-            # It may be known too late for shutdown(), which has counted its connections by now.
+            # It may be registered too late for shutdown(), which has counted its connections.
             connection.close(1001, "the server is shutting down")
         return handler
 
@@ -241,7 +241,7 @@ class Session:
         try:
             handler = factory()
             if not isinstance(handler, Handler):
-                raise TypeError(f"the handler factory returned {handler!r}, which is no Handler")
+                raise TypeError(f"the handler factory returned {handler!r}, which is not a Handler")
             handler._attach_request(self._server, request, self._address)
             handler.on_request()
         except HandshakeRejected as error:
@@ -281,14 +281,14 @@ class Session:
             else:
                 self._run_hooks(handler, connection)
         finally:
-            # Also when the handler left by SystemExit: then as if it had raised.
+            # Also after SystemExit in the handler, which counts as an exception.
             connection.close(1011, "the handler ended")
             # Another thread's close() may still be flushing.
             connection.wait_ended(self._settings.limits.close_timeout)
             connection.teardown()
             end = connection.end
             code, reason = (end.code, end.reason) if end else (1006, "")
-            # What the peer said is quoted: it could else write lines of its own into the log.
+            # The peer's reason is quoted, since it could otherwise write lines into the log.
             self.log.info("closed: %d%s", code, f" {reason!r}" if reason else "")
             if not self._for_accept:
                 _call(handler, handler.on_close, code, reason)
@@ -305,7 +305,7 @@ class Session:
         except Exception as error:  # User code.
             code = 1011
             handler._report(error)
-        # A handle() that ends at once would make a peer that reconnects at once a storm.
+        # If handle() returned at once, a peer that reconnects at once would cause a storm.
         connection.wait_ended(max(
             0.0, connection.opened_at + SHORTEST_HANDLE - time.monotonic()))
         connection.close(code, "")

@@ -1,4 +1,4 @@
-"""What a server was told: which path goes to which handler, who may come in. Pure."""
+"""A server's settings: which path goes to which handler, and who may connect. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..profile import Profile
 #: A class, or anything that returns an instance when it is called without arguments.
 Factory = Callable[[], Any]
 
-# Refused with 429, MMDAgent-EX tries chat-1, then chat-1-2, then chat-1-2-3: so far and no further.
+# After a 429, MMDAgent-EX tries chat-1, then chat-1-2, then chat-1-2-3: so many suffixes at most.
 _MOST_SUFFIXES = 100
 
 
@@ -77,7 +77,7 @@ class Settings:
     fast_lane: bool
 
     def allows_origin(self, origin: Optional[str]) -> bool:
-        """Whether a request with this Origin may connect: exactly listed, or no browser at all."""
+        """Whether a request with this Origin may connect: listed exactly, or None (no browser)."""
         return origin is None or "*" in self.origins or origin in self.origins
 
     def choose_subprotocol(self, offered: Sequence[str]) -> Optional[str]:

@@ -1,8 +1,8 @@
-"""Any sound to 16 kHz, 16 bits, mono: the only module that knows the libraries of the extra ``audio``.
+"""Converts any sound to 16 kHz, 16 bits, mono; only this module uses the extra ``audio``.
 
-python-soundfile (libsndfile) reads every kind of WAV file, and FLAC, OGG and MP3; python-soxr (the SoX
-resampler) converts piece by piece, with nothing to be heard at the seams. The standard library's
-``audioop`` could do neither, and is gone.
+python-soundfile (libsndfile) reads every kind of WAV file, and FLAC, OGG and MP3. python-soxr (the
+SoX resampler) converts piece by piece without audible seams. The standard library's ``audioop``
+could do neither, and was removed.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ class Converter(Protocol):
     """Converts a stream of samples."""
 
     def convert(self, data: bytes) -> bytes:
-        """The sound of what has come; it may end anywhere."""
+        """Convert the next data, which may end anywhere."""
 
     def flush(self) -> bytes:
-        """What is left at the end."""
+        """Return what is left at the end."""
 
 
 def has_extra() -> bool:
@@ -38,23 +38,23 @@ def has_extra() -> bool:
 
 
 def converter_for(pcm: Format) -> Converter:
-    """A converter of samples of a format.
+    """Return a converter for samples of a format.
 
     Raises:
-        ImportError: the extra is needed and not installed.
+        ImportError: the extra is needed but not installed.
     """
     return _AsItIs() if pcm == PLAYED else _Resampling(pcm)
 
 
 def decode(file: BinaryIO, kind: str) -> tuple[Iterator[bytes], float]:
-    """The sound of a file that can be wound back, and its length in seconds.
+    """Decode a seekable file: return its sound, and its length in seconds.
 
     Args:
         kind: what it is, for the error's text.
 
     Raises:
         ImportError: the extra is not installed.
-        ValueError: it is no sound file that is known.
+        ValueError: it is not a known kind of sound file.
     """
     soundfile = _library("soundfile", kind)
     try:
@@ -75,13 +75,13 @@ def _decoded(opened: Any, stream: _Stream) -> Iterator[bytes]:
 def _library(name: str, kind: str) -> Any:
     try:
         return import_module(name)
-    except (ImportError, OSError) as error:  # The latter: libsndfile itself is missing.
+    except (ImportError, OSError) as error:  # OSError: libsndfile itself is missing.
         raise ImportError(f"{kind}, has to be converted to {PLAYED}, which needs {NEEDS} ({error})",
                           name=name) from None
 
 
 class _AsItIs:
-    """Whole samples: what ends inside one must not shift what comes behind."""
+    """Passes on whole samples: a piece that ends inside a sample must not shift what follows."""
 
     def __init__(self) -> None:
         self._rest = b""
@@ -98,7 +98,7 @@ class _AsItIs:
 
 
 class _Stream:
-    """Frames of numbers from -1 to 1 to sound: all channels to one, and to the rate."""
+    """Converts frames of numbers from -1 to 1 to sound: mixes all channels, and resamples."""
 
     def __init__(self, rate: int, kind: str) -> None:
         self._numpy = _library("numpy", kind)
@@ -108,7 +108,7 @@ class _Stream:
             self._resampler = soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32")
 
     def convert(self, frames: Any, *, last: bool = False) -> bytes:
-        """The sound of an array of frames by channels."""
+        """Convert an array of frames by channels."""
         mono = frames.mean(axis=1, dtype="float32")
         if self._resampler is not None:
             mono = self._resampler.resample_chunk(mono, last=last)
@@ -116,12 +116,12 @@ class _Stream:
         return bytes(scaled.astype("<i2").tobytes())
 
     def flush(self) -> bytes:
-        """The sound that the resampler still holds."""
+        """Return the sound that the resampler still holds."""
         return self.convert(self._numpy.zeros((0, 1), "float32"), last=True)
 
 
 class _Resampling:
-    """Samples as bytes to sound."""
+    """Converts samples, given as bytes, to sound."""
 
     def __init__(self, pcm: Format) -> None:
         self._pcm = pcm
@@ -144,7 +144,7 @@ class _Resampling:
         if width == 1:
             numbers = (numpy.frombuffer(data, "u1").astype("float32") - 128) / 128
         else:
-            # Each sample into the high bytes of 32 bits, whatever its width.
+            # Each sample goes into the high bytes of 32 bits, so one scale fits every width.
             raw = numpy.frombuffer(data, "u1").reshape(-1, width)
             wide = numpy.zeros((len(raw), 4), "u1")
             wide[:, 4 - width:] = raw

@@ -1,30 +1,30 @@
 """Sound as MMDAgent-EX takes it: 16 kHz, 16 bits, mono, in chunks. Pure.
 
-Where it comes from and is converted is in ``sources.py``, when which chunk leaves in ``playback.py``.
+``sources.py`` opens and converts sound; ``playback.py`` decides when each chunk leaves.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-#: Samples a second that Plugin_Remote plays, of :data:`SAMPLE_SIZE` bytes each, little-endian, mono.
+#: Samples a second that Plugin_Remote plays: :data:`SAMPLE_SIZE` bytes each, little-endian, mono.
 SAMPLE_RATE = 16000
 SAMPLE_SIZE = 2
-#: Bytes of sound in a chunk, 40 ms: the recommended size, and with its head it fits one TCP segment.
+#: Bytes of sound in a chunk, 40 ms: the recommended size. With its header it fits one TCP segment.
 CHUNK_SIZE = 1280
 
 
 @dataclass(frozen=True)
 class Format:
-    """What raw samples (PCM) are; signed and little-endian, but one byte is unsigned, as in WAV files.
+    """The format of raw samples (PCM): signed, little-endian; one-byte samples unsigned, as in WAV.
 
     Args:
-        rate: samples a second.
-        channels: interleaved.
+        rate: samples a second, 1000 to 768000.
+        channels: number of channels, 1 to 64, interleaved.
         width: bytes of one sample of one channel, 1 to 4.
 
     Raises:
-        TypeError, ValueError: there is no such format.
+        TypeError, ValueError: a value is not a whole number, or out of range.
     """
 
     rate: int = SAMPLE_RATE
@@ -49,17 +49,17 @@ class Format:
         return f"{self.rate} Hz, {8 * self.width} bits, {channels}"
 
 
-#: What leaves as it is.
+#: The format that is sent without conversion.
 PLAYED = Format()
 
 
 def seconds_of(size: int) -> float:
-    """How long so many bytes sound."""
+    """How many seconds ``size`` bytes of sound last."""
     return size / (SAMPLE_RATE * SAMPLE_SIZE)
 
 
 def chunk_of(sound: bytes) -> bytes:
-    """A chunk as it is on the wire: ``SND``, four digits, the sound; and never a newline behind."""
+    """A chunk as it is on the wire: ``SND``, four digits, the sound; a newline never follows."""
     return b"SND%04d%b" % (len(sound), sound)
 
 
@@ -77,10 +77,10 @@ class Chunker:
         self._sound += sound
 
     def take(self, *, last: bool = False) -> bytes:
-        """The next chunk's sound, or nothing while there is less than a chunk.
+        """Return the next chunk's sound, or nothing while there is less than a chunk.
 
         Args:
-            last: no more comes: a shorter chunk, too; half a sample at the end is dropped.
+            last: no more follows: return a shorter chunk too; half a sample at the end is dropped.
         """
         size = len(self._sound)
         if size < CHUNK_SIZE and not last:

@@ -1,11 +1,11 @@
 """The sound of one connection: which clip is next, when each chunk leaves, when it was heard. Pure.
 
-MMDAgent-EX plays what it gets as it comes, has room for a minute, answers with nothing, and cannot be
-made to forget what it has. So the sound leaves in real time with a small lead, and when it was heard is
-reckoned: the length of what was sent, from the time at which it was sent, and the agent's own delay.
+MMDAgent-EX plays sound as it comes, has room for a minute, sends no answer, and cannot be told to
+discard what it has. So the sound leaves in real time with a small lead. When it was heard is
+computed: the time at which it was sent, plus its length, plus the agent's own delay.
 
-The times of the chunks follow from the first one's, not from each other, so that nothing adds up.
-What goes in are calls and the time; what comes out are actions, to be carried out in order.
+The times of the chunks follow from the first one's, not from each other, so that errors do not
+add up. Input: calls and the time. Output: actions, to be carried out in order.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from typing import NamedTuple, Optional, Protocol, Union
 
 from .format import seconds_of
 
-#: Seconds from a chunk's arrival until its sound is heard, at most: Plugin_Remote looks every 15 ms,
-#: and its sound output holds 50 ms (source); the network comes on top.
+#: Maximum seconds from a chunk's arrival until its sound is heard: Plugin_Remote polls every 15 ms,
+#: and its sound output holds 50 ms (from its source). The network adds to that.
 AGENT_DELAY = 0.2
-#: Chunks follow each other by so many seconds at least, also to catch up: twice as fast as they sound.
-#: A line of text, and the agent's own events, need a gap (of 12 ms) each.
+#: Minimum seconds between chunks, also when catching up, which is twice as fast as they play.
+#: A line of text and the agent's own events each need a gap (of 12 ms).
 LEAST_PAUSE = 0.02
-#: A chunk that is later than this, in seconds, found the agent silent: from there it counts anew. Less
-#: is made good by the next chunks.
+#: A chunk that is later than this, in seconds, finds the agent silent, so the schedule restarts
+#: from it. The next chunks make up for a smaller delay.
 PATIENCE = 0.05
-#: How soon to look again at a send queue that still holds the chunk before.
+#: Seconds until the next check of a send queue that still holds the previous chunk.
 BUSY_PAUSE = 0.012
 #: Clips that may wait on one connection.
 MAX_CLIPS = 1000
-#: The most that a lead may be, in seconds; the agent drops what does not fit in its minute.
+#: Maximum lead in seconds. The agent drops what does not fit in its minute.
 MAX_LEAD = 30.0
 
 
@@ -37,11 +37,11 @@ class Feed(Protocol):
     """Where a clip's sound comes from."""
 
     def take(self) -> Optional[bytes]:
-        """A chunk's sound; nothing while more is awaited; None when all was taken."""
+        """Return a chunk's sound; empty while more is awaited; None when all was taken."""
 
     @property
     def error(self) -> Optional[BaseException]:
-        """Why there is no more, if that is not the end."""
+        """Why there is no more, if the sound did not reach its end."""
 
 
 class Clip:
@@ -50,9 +50,9 @@ class Clip:
     Args:
         model: its alias.
         feed: its sound.
-        lead: seconds of sound that the agent shall have beforehand.
+        lead: seconds by which sound is sent ahead of its playback.
         live: the agent itself cuts silence out (``SNDSTRM``); else a prepared clip (``SNDFILE``).
-        begin: called when its turn comes, before anything is taken; False: it is not wanted any more.
+        begin: called when its turn comes, before anything is taken; False: no longer wanted.
     """
 
     def __init__(self, model: str, feed: Feed, lead: float, live: bool,
@@ -64,7 +64,7 @@ class Clip:
         self.begin = begin
         #: Bytes of its sound that were sent.
         self.sent = 0
-        #: When it will have been heard, once all was sent.
+        #: When all of it will have been heard; set once all was sent.
         self.heard_at = 0.0
 
 
@@ -82,7 +82,7 @@ class Chunk(NamedTuple):
 
 
 class Done(NamedTuple):
-    """This clip has ended: True, played to its end; False, stopped; or an error."""
+    """This clip has ended. True: played to its end. False: stopped. Or an error."""
 
     clip: Clip
     outcome: Union[bool, BaseException]
@@ -92,20 +92,20 @@ Action = Union[Line, Chunk, Done]
 
 
 class Playback:
-    """One connection's. Not thread-safe. Every call returns what is to be done, in order."""
+    """The playback of one connection. Not thread-safe. Calls return what to do, in order."""
 
     def __init__(self) -> None:
         self._waiting: deque[Clip] = deque()
         self._current: Optional[Clip] = None
-        # All of it was sent, and it is still to be heard.
+        # Clips that were sent completely and are still to be heard.
         self._sounding: deque[Clip] = deque()
-        # When all that was sent will be through, without the agent's delay.
+        # When playback of all that was sent ends, without the agent's delay.
         self._through_at = 0.0
         self._sent_at = 0.0
         self._is_set_up = False
         self._model: Optional[str] = None
         self._live: Optional[bool] = None
-        #: When :meth:`advance` has something to do; None: when more sound has come.
+        #: When :meth:`advance` has something to do; None: not before more sound has come.
         self.next_time: Optional[float] = None
 
     @property
@@ -118,12 +118,12 @@ class Playback:
         return max(0.0, seconds_of(clip.sent) - max(0.0, self._through_at - now))
 
     def add(self, clip: Clip, now: float, is_stuck: bool) -> list[Action]:
-        """Play it, when all before it were sent."""
+        """Queue it; it is played when all before it were sent."""
         self._waiting.append(clip)
         return self.advance(now, is_stuck)
 
     def stop(self, model: str, now: float, is_stuck: bool) -> list[Action]:
-        """End all clips of a model. What the agent has already it plays to the end: the lead."""
+        """End all clips of a model. The agent still plays what it already has: the lead."""
         line: list[Action] = []
         stopped = self._take_out(self._sounding, model)
         if self._current is not None and self._current.model == model:
@@ -131,7 +131,7 @@ class Playback:
             stopped.append(self._current)
             self._current = None
         stopped += self._take_out(self._waiting, model)
-        # The line last: a peer that does not read holds up a send, and no future.
+        # The line comes last: a peer that does not read may block the send, but not the futures.
         return [*(Done(clip, False) for clip in stopped), *line, *self.advance(now, is_stuck)]
 
     def fail(self, error: Exception) -> list[Action]:
@@ -147,7 +147,7 @@ class Playback:
 
         Args:
             now: on the monotonic clock.
-            is_stuck: the chunk before this has not left yet.
+            is_stuck: the previous chunk has not left yet.
         """
         actions: list[Action] = []
         while self._sounding and now >= self._sounding[0].heard_at:
@@ -175,11 +175,11 @@ class Playback:
     # One clip
 
     def _begin_next(self, now: float, actions: list[Action]) -> Optional[float]:
-        # The time to wait for, if its turn has not come.
+        # Returns the time to wait for, if the clip's turn has not come.
         clip = self._waiting[0]
         through_at = self._through_at + AGENT_DELAY
         if self._model not in (None, clip.model) and now < through_at:
-            return through_at  # The other model's lips would move to the rest of the sound before.
+            return through_at  # Else the new model's lips would move to the rest of the last sound.
         self._waiting.popleft()
         if clip.begin():
             self._current = clip
@@ -192,7 +192,7 @@ class Playback:
         return max(due, now + BUSY_PAUSE) if is_stuck else due
 
     def _feed_on(self, clip: Clip, now: float, actions: list[Action]) -> bool:
-        # False: there is nothing to send yet.
+        # Returns False if there is nothing to send yet.
         sound = clip.feed.take()
         if sound is None:
             actions += self._sent_all(clip, now)

@@ -1,7 +1,7 @@
-"""The sound of one connection: between the sources, the schedule, the wire, and the futures.
+"""The sound of one connection: connects the sources, the schedule, the wire and the futures.
 
 Each clip's source is read in a thread of its own, since it is user code (a microphone, a speech
-synthesiser) and may block; all else happens in the connection's courier, one thing after another.
+synthesiser) and may block. All else runs in the connection's courier, one step after another.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from .sources import Sound
 #: Bytes of sound that are read ahead: ten seconds.
 READ_AHEAD = 320_000
 
-#: Called with the seconds that were heard, and those that there are, None while that is not known.
+#: Called with the seconds that were heard, and the total seconds, None while that is not known.
 Progress = Callable[[float, Optional[float]], object]
 
 
 class Reader:
-    """What a clip's source has given and was not taken yet. Any thread.
+    """Holds the sound that a clip's source has given until it is taken. Any thread may call it.
 
-    Its lock is a leaf; the thread that reads the source waits on it while there is enough.
+    Its lock is a leaf. The thread that reads the source waits on it while there is enough sound.
     """
 
     def __init__(self) -> None:
@@ -43,38 +43,38 @@ class Reader:
 
     @property
     def error(self) -> Optional[BaseException]:
-        """What the source raised, once all that came before was taken."""
+        """What the source raised; None until all sound before that was taken."""
         return self._error if self._is_over and not self._chunker else None
 
     def take(self) -> Optional[bytes]:
-        """A chunk's sound; nothing while more is awaited; None when all was taken."""
+        """Return a chunk's sound; empty while more is awaited; None when all was taken."""
         with self._changed:
             sound = self._chunker.take(last=self._is_over)
             self._changed.notify()
             return sound or (None if self._is_over else b"")
 
     def put(self, sound: bytes) -> bool:
-        """Add sound, when there is room for more; False: nobody wants it any more."""
+        """Add sound, after waiting until there is room; return False if no more is wanted."""
         with self._changed:
             self._changed.wait_for(lambda: self._is_stopped or len(self._chunker) < READ_AHEAD)
             self._chunker.feed(sound)
             return not self._is_stopped
 
     def end(self, error: Optional[BaseException] = None) -> None:
-        """There is no more."""
+        """Note that the source has ended."""
         with self._changed:
             self._is_over = True
             self._error = error
 
     def stop(self) -> None:
-        """No more is wanted."""
+        """Note that no more is wanted; ends the wait in :meth:`put`."""
         with self._changed:
             self._is_stopped = True
             self._changed.notify_all()
 
 
 class _Entry:
-    # What belongs to a clip and is not the schedule's.
+    # The state of a clip that the schedule does not use.
     def __init__(self, sound: Sound, reader: Reader, future: Future[bool],
                  progress: Optional[Progress]) -> None:
         self.sound = sound
@@ -82,15 +82,16 @@ class _Entry:
         self.future = future
         self.progress = progress
         self.is_read = False
-        # The seconds heard, and whether a call of `progress` is to come; so only one ever waits.
+        # The seconds heard, and whether a call of `progress` is queued, so that only one ever is.
         self.heard = 0.0
         self.is_told_soon = False
-        # Whether a step in the courier is to come for what was read; a source may give empty pieces.
+        # Whether a courier step for what was read is queued. Without this a source that gives empty
+        # pieces would queue any number.
         self.has_called = False
 
 
 class Player:
-    """Plays on one connection; made at the first ``speak_audio()``. Its methods from any thread."""
+    """Plays on one connection; made by the first ``speak_audio()``. Any thread may call it."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -108,7 +109,7 @@ class Player:
         clip = Clip(model, reader, lead, live, lambda: self._begin(entry))
         try:
             self._connection.courier.run(lambda: self._add(clip, entry))
-        except BaseException:  # There are too many threads: nobody else would close it.
+        except BaseException:  # There are too many threads. No other code would close the sound.
             self._close(entry)
             raise
         return future
@@ -177,7 +178,7 @@ class Player:
         entry.heard = heard
 
         def call() -> None:
-            entry.is_told_soon = False  # Before it is read: what comes now makes a call of its own.
+            entry.is_told_soon = False  # Before `heard` is read: a later value makes its own call.
             if entry.progress is not None:
                 entry.progress(entry.heard, entry.sound.seconds)
         if not entry.is_told_soon:
@@ -190,12 +191,12 @@ class Player:
             return
         entry.reader.stop()
         if not entry.is_read:
-            # User code: it may block, and others count on the courier.
+            # Closing is user code and may block, and other work depends on the courier.
             self._connection.callbacks.run(lambda: self._close(entry))
         if outcome is True and entry.progress is not None:
             self._call_progress(entry, seconds_of(clip.sent))
-        # In the courier, since its callbacks are user code.
-        with suppress(InvalidStateError):  # Cancelled by its user.
+        # Its callbacks are user code, so FutureElsewhere runs them outside the courier.
+        with suppress(InvalidStateError):  # Cancelled by the user.
             if isinstance(outcome, bool):
                 entry.future.set_result(outcome)
             elif isinstance(outcome, BaseException):
@@ -204,7 +205,7 @@ class Player:
     # The source
 
     def _begin(self, entry: _Entry) -> bool:
-        # Once it is its turn it cannot be cancelled any more, only stopped.
+        # Once its turn has come it can no longer be cancelled, only stopped.
         if not entry.future.set_running_or_notify_cancel():
             return False
         entry.is_read = True
@@ -225,7 +226,7 @@ class Player:
             error: Optional[BaseException] = None
             try:
                 self._pass_on(entry)
-            except BaseException as raised:  # Of the user's iterable: it is for who asks the future.
+            except BaseException as raised:  # From the user's iterable; the future reports it.
                 error = raised
             self._close(entry)
             entry.reader.end(error)
@@ -235,7 +236,7 @@ class Player:
 
     def _pass_on(self, entry: _Entry) -> None:
         def step() -> None:
-            entry.has_called = False  # Before it is looked at: what comes now makes a step of its own.
+            entry.has_called = False  # Before the step: sound that comes later makes its own step.
             self._step()
         for sound in entry.sound.pieces:
             if not entry.reader.put(sound):
@@ -247,5 +248,5 @@ class Player:
     def _close(self, entry: _Entry) -> None:
         try:
             entry.sound.close()
-        except BaseException as error:  # Of the user's iterable; this thread has more to do.
+        except BaseException as error:  # From the user's iterable; this thread has more to do.
             self._connection.log.warning("a sound could not be closed", exc_info=error)

@@ -1,7 +1,7 @@
-"""Where a sound comes from: a WAV file, samples, or an iterator, and its way to 16 kHz mono.
+"""Opens a sound (a file, samples, or an iterator), and makes it 16 kHz mono.
 
-Sound that is 16 kHz, 16 bits and mono already goes through untouched, with the standard library alone;
-the rest through ``convert.py``.
+Sound that is already 16 kHz, 16 bits and mono passes through unchanged and needs only the standard
+library. All other sound goes through ``convert.py``.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import BinaryIO, NamedTuple, Optional, Union, cast
 from .convert import NEEDS, STEP, Converter, converter_for, decode, has_extra
 from .format import PLAYED, SAMPLE_RATE, SAMPLE_SIZE, Format
 
-#: Bytes of a file that cannot be wound back, such as a pipe, which may have no end.
+#: Maximum bytes of a file that is not seekable, such as a pipe, which may have no end.
 MAX_WHOLE = 256 * 1024 * 1024
 
 #: What ``speak_audio()`` takes.
@@ -30,7 +30,7 @@ class Sound(NamedTuple):
     pieces: Iterator[bytes]
     #: Its length, if that is known beforehand.
     seconds: Optional[float]
-    #: Ends it, also before its end.
+    #: Closes it, also before its end.
     close: Callable[[], object]
 
 
@@ -38,13 +38,13 @@ def open_sound(source: Source, pcm: Format = PLAYED) -> Sound:
     """Open a source of sound.
 
     Args:
-        source: a path; an open binary file (one that cannot be wound back is read whole); bytes: a
+        source: a path; an open binary file (one that is not seekable is read whole); bytes: a
             sound file, or samples; or an iterable of such bytes. Arrays of integers are bytes, too.
-        pcm: what samples are that have no header which says so.
+        pcm: the format of samples that have no header.
 
     Raises:
         TypeError: it is none of these.
-        ValueError: it is no sound file, or its samples are of another width.
+        ValueError: it is not a sound file, or its samples have another width.
         OSError: the file cannot be opened.
         ImportError: it has to be converted, and the extra ``audio`` is not installed.
     """
@@ -52,7 +52,7 @@ def open_sound(source: Source, pcm: Format = PLAYED) -> Sound:
         file = open(source, "rb")
         try:
             return _open_file(file, file.close)
-        except BaseException:  # Whatever it is: nobody else would close it.
+        except BaseException:  # Whatever was raised: no other code would close the file.
             file.close()
             raise
     if _has_bytes(source):
@@ -98,7 +98,7 @@ def _bytes_of(data: object, pcm: Format) -> bytes:
     return view.tobytes()
 
 
-#: Files of other kinds: FLAC, Ogg, MP3 with its tag, AIFF.
+#: How files of other kinds begin: FLAC, Ogg, MP3 with its tag, AIFF.
 _HEADS = (b"fLaC", b"OggS", b"ID3", b"FORM")
 
 
@@ -112,8 +112,8 @@ def _slices(data: bytes, pcm: Format) -> Iterator[bytes]:
 
 
 def _iterated(pieces: Iterator[bytes], pcm: Format, converter: Converter) -> Iterator[bytes]:
-    # A speech synthesiser may give a whole WAV file for each sentence, or one of them bit by bit.
-    left: Optional[int] = None  # Bytes of a WAV file that are still to come; None: there is none.
+    # A speech synthesiser may give a whole WAV file for each sentence, or one file in many pieces.
+    left: Optional[int] = None  # Bytes of a WAV file's sound still to come; None: no WAV file.
     for piece in pieces:
         data = _bytes_of(piece, pcm)
         if _is_wav(data):
@@ -125,16 +125,16 @@ def _iterated(pieces: Iterator[bytes], pcm: Format, converter: Converter) -> Ite
             found, left, data = begun
             converter = converter_for(found)
         if left is not None:
-            data = data[:left]  # What stands behind the sound is none.
+            data = data[:left]  # What follows the sound in the file is not sound.
             left -= len(data)
         yield converter.convert(data)
     yield converter.flush()
 
 
 def _begun(data: bytes) -> Optional[tuple[Format, int, bytes]]:
-    """What a piece of a WAV file begins: the format, how many bytes, the first of them.
+    """Read the first piece of a WAV file: its format, its bytes of sound, the first of them.
 
-    None: it is the whole of it, or of a rarer kind, which only a whole file can be.
+    None: the piece is the whole file, or of a rarer kind, which is only supported as a whole file.
     """
     file = BytesIO(data)
     try:
@@ -142,7 +142,7 @@ def _begun(data: bytes) -> Optional[tuple[Format, int, bytes]]:
         found = Format(opened.getframerate(), opened.getnchannels(), opened.getsampwidth())
     except (wave.Error, EOFError, ValueError):
         return None
-    # Who does not know the length says none, or gigabytes.
+    # A writer that does not know the length states 0, or gigabytes.
     size, sound = opened.getnframes() * found.frame_size or sys.maxsize, data[file.tell():]
     return (found, size, sound) if size > len(sound) else None
 
@@ -169,7 +169,7 @@ def _open_file(file: BinaryIO, close: Callable[[], object]) -> Sound:
     except (wave.Error, EOFError, ValueError):
         file.seek(start)
         if file.read(4) != b"RIFF" and not has_extra():
-            raise ValueError(f"this is no WAV file; {NEEDS} reads other kinds") from None
+            raise ValueError(f"this is no WAV file; run '{NEEDS}' to read other kinds") from None
         kind = "a WAV file of a rarer kind"
     file.seek(start)
     return Sound(*decode(file, kind), close)
@@ -180,7 +180,7 @@ def _whole(file: BinaryIO) -> BytesIO:
     while piece := file.read(65536):
         data += piece
         if len(data) > MAX_WHOLE:
-            raise ValueError(f"this file cannot be wound back, and has more than {MAX_WHOLE} bytes; "
+            raise ValueError(f"this file is not seekable, and has more than {MAX_WHOLE} bytes; "
                              "give an iterable of its pieces")
     return BytesIO(data)
 
@@ -191,7 +191,7 @@ def _frames_of(opened: wave.Wave_read) -> Iterator[bytes]:
 
 
 def _length_of(opened: wave.Wave_read, file: BinaryIO) -> float:
-    # Who writes a WAV file to a pipe does not know its length, and promises gigabytes.
+    # A program that writes a WAV file to a pipe does not know its length, and states gigabytes.
     here = file.tell()
     there = (file.seek(0, os.SEEK_END) - here) // SAMPLE_SIZE
     file.seek(here)

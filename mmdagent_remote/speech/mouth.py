@@ -1,11 +1,11 @@
 """The speech of one model: which utterance is next, and how each one ends. Pure.
 
-MMDAgent-EX has one mouth for each model, and its events carry the model only. A second SYNTH_START cuts
-the first off, an unknown voice causes no event at all, and the content's own script may speak as
-well. So utterances wait here for each other, and each has a time to begin and a time to end.
+MMDAgent-EX has one mouth for each model, and its events name only the model. A second SYNTH_START
+cuts off the first, an unknown voice causes no event at all, and the content's own script may speak
+as well. So utterances are queued here, and each has a deadline to begin and a deadline to end.
 
-What goes in are the lines that were received (echoes too), calls, and the time; what comes out are
-actions: lines to send, and utterances that have ended.
+Input: the lines that were received (echoes too), calls, and the time. Output: actions, which are
+lines to send and utterances that have ended.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from typing import NamedTuple, Optional, Union
 
 from ..message import Message
 
-#: Seconds in which a voice begins to speak; none comes for a voice that is not there.
+#: Seconds to wait until a voice begins to speak. A voice that does not exist never begins.
 START_TIMEOUT = 3.0
-#: Seconds in which it has ended, whatever the text, and more for each character.
+#: Seconds to wait until it has ended: this for any text, and more for each character.
 STOP_TIMEOUT = 60.0
 SECONDS_A_CHARACTER = 0.3
-#: Seconds to wait for the end of what was stopped, before the next is begun.
+#: Seconds to wait for the end of a stopped utterance before the next one begins.
 DRAIN_TIMEOUT = 1.0
 #: Utterances that may wait for one model.
 MAX_UTTERANCES = 1000
@@ -33,7 +33,7 @@ class Utterance:
 
     Args:
         lines: the commands, each at most as long as a line may be.
-        begin: called when its turn comes; False: it is not wanted any more.
+        begin: called when its turn comes; returns False if it is no longer wanted.
     """
 
     def __init__(self, lines: list[str], begin: Callable[[], bool]) -> None:
@@ -48,7 +48,7 @@ class Send(NamedTuple):
 
 
 class End(NamedTuple):
-    """This utterance has ended: True, spoken to the end; False, stopped or cut off; or an error."""
+    """This utterance has ended. True: spoken to the end. False: stopped or cut off. Or an error."""
 
     utterance: Utterance
     outcome: Union[bool, Exception]
@@ -65,7 +65,7 @@ class _Phase(Enum):
 
 
 class Mouth:
-    """One model's. Not thread-safe. Every method returns what is to be done, in order."""
+    """The mouth of one model. Not thread-safe. Every method returns what to do, in order."""
 
     def __init__(self, model: str) -> None:
         self._model = model
@@ -76,11 +76,11 @@ class Mouth:
         self._has_echo = False
         self._peer_echoes = False
         self._deadline = 0.0
-        # Somebody else's utterance: until when it may last, and whether it has begun.
+        # An utterance that is not ours (say, the script's): its deadline, and whether it has begun.
         self._other_until: Optional[float] = None
         self._other_started = False
         self._other_size = 0
-        # What we stopped has not told its end yet.
+        # The deadline for the end event of an utterance that we stopped.
         self._drain_until: Optional[float] = None
         self._stopped_line = ""
 
@@ -99,12 +99,12 @@ class Mouth:
     # Calls
 
     def add(self, utterance: Utterance, now: float) -> list[Action]:
-        """Speak it, when all before it are through."""
+        """Queue it; it is spoken when all before it have ended."""
         self._waiting.append(utterance)
         return self._next(now)
 
     def stop(self, now: float) -> list[Action]:
-        """Drop what waits, and stop what is speaking, whoever's it is."""
+        """Drop what waits, and stop what is being spoken, also if it is not ours."""
         actions: list[Action] = [End(utterance, False) for utterance in self._waiting]
         self._waiting.clear()
         if self._current is None and self._other_until is None:
@@ -113,7 +113,7 @@ class Mouth:
             self._stopped_line = self._line
         actions += [Send(f"SYNTH_STOP|{self._model}"), *self._end_current(False)]
         self._other_until = None
-        # A new utterance must not take the end of this one for its own.
+        # The end event of this one must not be taken for the end of a new utterance.
         self._drain_until = now + DRAIN_TIMEOUT
         return actions
 
@@ -141,7 +141,7 @@ class Mouth:
     # Lines received
 
     def receive(self, message: Message, now: float) -> list[Action]:
-        """See a line; those about other models or other things change nothing."""
+        """Handle a line; lines about other models or other things change nothing."""
         if message.args[:1] != (self._model,):
             return []
         self._peer_echoes |= message.is_echo
@@ -168,11 +168,11 @@ class Mouth:
         self._other_started = False
         self._other_size = len(message)
         if self._current and self._phase is _Phase.SENT and not self._has_echo:
-            return []  # It came before ours, which is still to come and cuts it off.
+            return []  # It was obeyed before ours. Ours follows and cuts it off.
         return self._end_current(False)
 
     def _began(self, now: float) -> None:
-        # The echo comes before the event, from a peer that echoes at all.
+        # A peer that echoes at all sends the echo before the event.
         is_ours = self._has_echo or not self._peer_echoes and self._other_until is None
         if self._current and self._phase is _Phase.SENT and is_ours:
             self._phase = _Phase.STARTED

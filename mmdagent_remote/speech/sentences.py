@@ -1,13 +1,13 @@
 """Where a stream of text is cut into sentences, for speech. Pure.
 
 A language model's answer comes in small pieces, and an avatar can speak the first
-sentence while the second is still being written. :class:`SentenceCutter` gives
-each sentence out as soon as its end is certain; :func:`cut_to_fit` cuts one that
-is too long for a line. No socket, no thread, no clock; neither is thread-safe.
+sentence while the second is still being written. :class:`SentenceCutter` returns
+each sentence as soon as its end is certain; :func:`cut_to_fit` cuts one that
+is too long for a line. Neither uses a socket, thread or clock; neither is thread-safe.
 
 No letter, digit, kana or kanji is ever lost, added or moved. Marks, symbols and
-blanks may be: they carry no sound. What ends a sentence is in :func:`_is_end`,
-and what Markdown is taken off in :class:`_Markdown`.
+blanks may be, since they carry no sound. :func:`_is_end` decides what ends a
+sentence, and :class:`_Markdown` which Markdown is removed.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from typing import Optional
 
 from ..message import clean_text
 
-#: Characters of one sentence. About half a minute of speech, for which nobody should wait
-#: before the first sound; and in UTF-8 at most 800 bytes, so that with its command it fits one line.
+#: Maximum characters of one sentence: about half a minute of speech. A longer one would delay the
+#: first sound too much. In UTF-8 it has at most 800 bytes, so with its command it fits one line.
 MAX_SENTENCE = 200
 
 _NEWLINES = "\n\r\u2028\u2029"
-# These end a sentence whatever follows; but see _is_end for the full-width dot.
+# These end a sentence whatever follows, except the full-width dot; see _is_end.
 _ALWAYS = "。｡．！？\u203c\u2047\u2048\u2049"
 _ENDS = _ALWAYS + "!?.…‥"
-# A variation selector makes a picture of the mark before it, so it goes with that too.
+# A variation selector turns the mark before it into a picture, so it stays with that mark.
 _BRACKETS = ")]}）］｝〕】〗》〉」』｣〞〟”»›\ufe0e\ufe0f"
-# These open as well as close: they close where they touch the end of a sentence.
+# These quotes open as well as close. Directly after the end of a sentence they close.
 _CLOSING = _BRACKETS + "\"'’＂＇"
 _TRAILING = _ENDS + _CLOSING
 
@@ -39,36 +39,37 @@ _RUN = re.compile(rf"([{re.escape(_ENDS)}]+)[{re.escape(_TRAILING)}]*")
 # A comma inside a number is no pause.
 _PAUSE = re.compile(r",(?!\d)|[、，]|\s")
 
-# Kana, kanji, Hangul. Full-width letters and digits are none: they make words and numbers.
+# Kana, kanji, Hangul. Full-width letters and digits are excluded: they form words and numbers.
 _CJK = ("\u1100-\u11ff\u3005-\u3007\u3021-\u3029\u3031-\u3035\u3041-\u30fa\u30fc-\u31ff\u3400-\u9fff"
         "\uac00-\ud7a3\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff")
 _PICTURES = "\u2600-\u27bf\U0001f000-\U0001faff"
 _BEHIND_A_DOT = re.compile(rf"[\s{re.escape(_CLOSING)}「『（［｛〔【《〈{_CJK}{_PICTURES}]")
 _LATIN = re.compile(rf"(?![{_CJK}])[^\W_]")
 
-# Single letters are initials, and the rest of "e.g.", "i.e.", "a.m.", "p.m.", "U.S.", "Ph.D.".
-# The t of "can't." is none.
+# A single letter is an initial, or the last one of "e.g.", "i.e.", "a.m.", "p.m.", "U.S.", "Ph.D.".
+# The t of "can't." is not an abbreviation.
 _ABBREVIATION = re.compile(
     r"(?<![A-Za-z0-9_'’])(?:[a-z]|mrs?|ms|dr|prof|st|sr|jr|vs|etc|fig|inc|ltd|co|approx)\Z",
     re.IGNORECASE)
-# A short answer as often as a number, so the word behind it decides.
+# "No." is a short answer as often as it means "number", so the next word decides.
 _NUMERO = re.compile(r"(?<![A-Za-z0-9_'’])no\Z", re.IGNORECASE)
 _LIST_NUMBER = re.compile(r"\d{1,3}")
 
 _NEVER_FIRST = re.compile(  # Enclosing marks, the joiner, voicing marks, skin tones, tags.
     "[\u0488\u0489\u1abe\u200d\u20dd-\u20e4\ua670-\ua672\uff9e\uff9f"
     "\U0001f3fb-\U0001f3ff\U000e0020-\U000e007f]")
-# What an abbreviation can be, and what stands between "No." and its number: no more is looked at.
+# Characters checked on each side of a mark: enough for an abbreviation, and for what stands
+# between "No." and its number.
 _CONTEXT = 16
 
 
 class SentenceCutter:
     """Cuts a text that comes in pieces into sentences, each as early as possible.
 
-    Each sentence is fit for one field (:func:`clean_text`), has something in it that can be
-    spoken, and is at most :data:`MAX_SENTENCE` characters long. Without ASCII ``!`` and ``?``,
-    which end a sentence when they end a piece, the cuts are the same whatever the pieces are; only
-    marks that come in a later piece than the end they stand behind are dropped.
+    Each sentence is fit for one field (:func:`clean_text`), contains something that can be
+    spoken, and is at most :data:`MAX_SENTENCE` characters long. The cuts do not depend on the
+    pieces, with two exceptions. ASCII ``!`` and ``?`` end a sentence when they end a piece. Marks
+    that come in a later piece than the end that they follow are dropped.
     """
 
     __slots__ = ("_markdown", "_text", "_run", "_run_end", "_sure", "_starts_line", "_given")
@@ -81,15 +82,15 @@ class SentenceCutter:
         self._text = ""
         self._run = -1  # Where the last marks that may end the sentence begin; -1: there are none.
         self._run_end = 0
-        self._sure = False  # They do end it; only closing quotes and further marks are waited for.
+        self._sure = False  # They do end it; only closing quotes and more marks may still follow.
         self._starts_line = True
-        self._given = False  # A sentence was given out, and what touches its end may still come.
+        self._given = False  # A sentence was returned, and marks that belong to its end may follow.
 
     def feed(self, piece: str) -> list[str]:
         """Take the next piece, of any length.
 
         Returns:
-            the sentences that became complete with it, often none.
+            the sentences that this piece completed, often none.
         """
         done: list[str] = []
         for char in self._markdown.feed(piece):
@@ -128,7 +129,7 @@ class SentenceCutter:
             self._shorten(done)
 
     def _goes_on(self, char: str, done: list[str]) -> bool:
-        # Behind marks that may end the sentence: whether the character belongs to them.
+        # Called after marks that may end the sentence: whether the character belongs to them.
         if char in _ENDS and (self._sure or self._run_end == len(self._text)):
             self._sure = self._sure or char in _ALWAYS or self._text[self._run] in _ALWAYS
             self._append(char)
@@ -146,7 +147,7 @@ class SentenceCutter:
         return False
 
     def _append(self, char: str) -> None:
-        # A thousand dots need not be kept; but the last one tells what the run means.
+        # A run of a thousand dots need not be kept whole, but its last mark decides what it means.
         if len(self._text) < MAX_SENTENCE:
             self._text += char
         elif not self._sure:
@@ -158,7 +159,7 @@ class SentenceCutter:
         return _is_end(self._text + char, self._run, self._run_end, self._starts_line)
 
     def _is_idle(self, char: str) -> bool:
-        # What cannot begin a sentence; directly behind one that was given out, more.
+        # Whether the character cannot begin a sentence. Directly after a returned one, more cannot.
         if self._given and char in _TRAILING:
             return True
         if char in _BRACKETS:
@@ -167,7 +168,7 @@ class SentenceCutter:
         return char.isspace()
 
     def _shorten(self, done: list[str]) -> None:
-        # The marks that wait move along, if they are in what is left.
+        # The positions of pending end marks move along, if the marks are in what is left.
         run, run_end, size = self._run, self._run_end, len(self._text)
         self._give(_pause(self._text, MAX_SENTENCE), done)
         gone = size - len(self._text)
@@ -183,17 +184,17 @@ class SentenceCutter:
 
 
 def cut_to_fit(text: str, max_bytes: int) -> list[str]:
-    """Cut a text into parts of at most so many bytes in UTF-8.
+    """Cut a text into parts of at most ``max_bytes`` bytes in UTF-8.
 
-    At the ends of sentences if possible, else at commas or blanks, else between
+    It cuts at the ends of sentences if possible, else at commas or blanks, else between
     characters. Parts that cannot be spoken are left out.
 
     Args:
-        text: a text that :func:`clean_text` has made.
-        max_bytes: 4 or more, the longest character.
+        text: a text as :func:`clean_text` returns it.
+        max_bytes: 4 or more, since one character takes up to 4.
 
     Returns:
-        the text alone if it fits; nothing if it is blank.
+        the parts: only the text itself if it fits, none if it is blank.
 
     Raises:
         ValueError: ``max_bytes`` is less than 4.
@@ -214,7 +215,7 @@ def _parts(text: str, max_bytes: int) -> Iterator[str]:
             continue
         size = _count_fitting(text, start, max_bytes)
         if start + size < len(text):
-            # Some characters more than fit, to see what stands behind an end.
+            # A few characters more than fit, to see what follows an end mark.
             window = text[start:start + size + _CONTEXT]
             size = _last_end(window, size, start == 0) or _pause(window, size)
         yield text[start:start + size]
@@ -227,7 +228,7 @@ def _count_fitting(text: str, start: int, max_bytes: int) -> int:
 
 
 def _last_end(text: str, limit: int, starts_line: bool) -> int:
-    # The end of the last sentence that lies before the limit, 0 without one.
+    # The end of the last sentence that ends within the limit; 0 if none does.
     for found in reversed(list(_RUN.finditer(text, 0, limit + 1))):
         start, end = found.span(1)
         if end <= limit and _is_end(text, start, end, starts_line):
@@ -238,8 +239,8 @@ def _last_end(text: str, limit: int, starts_line: bool) -> int:
 def _is_end(text: str, start: int, end: int, starts_line: bool) -> Optional[bool]:
     """Whether a run of end marks, ``text[start:end]``, ends the sentence that the text begins with.
 
-    ``None`` if that depends on what comes behind the text. ``starts_line``: whether the text
-    stands at the beginning of a line.
+    ``None`` if that depends on what comes after the text. ``starts_line``: whether the text is at
+    the beginning of a line.
     """
     before, run = text[max(0, start - _CONTEXT):start], text[start:end]
     behind = text[end:end + _CONTEXT]
@@ -263,7 +264,7 @@ def _is_end(text: str, start: int, end: int, starts_line: bool) -> Optional[bool
 
 
 def _pause(text: str, limit: int) -> int:
-    # Where to cut a text that is longer than the limit, not at the end of a sentence.
+    # Where to cut inside a sentence, for a text that is longer than the limit.
     for found in reversed(list(_PAUSE.finditer(text, 0, limit + 1))):
         end = found.start() if found.group().isspace() else found.end()
         if 0 < end <= limit and not _is_inside(text, end):
@@ -271,19 +272,19 @@ def _pause(text: str, limit: int) -> int:
     for end in range(limit, 0, -1):
         if not _is_inside(text, end):
             return end
-    return limit  # A letter with more marks than the limit: hard, or it would never be cut.
+    return limit  # A letter with more marks than the limit: cut inside it, or it is never cut.
 
 
 def _is_inside(text: str, position: int) -> bool:
-    # Whether what looks like one character goes on here. Not all of Unicode's rules, but the marks,
-    # variation selectors, joined emoji and flags. A mark may go on a name but not begin it, which
-    # is how str tells one; so may digits and a low line, which are asked for besides.
+    # Whether a visible character continues here. Covers marks, variation selectors, joined emoji
+    # and flags, not all of Unicode's rules. A mark may continue an identifier but not begin one, so
+    # isidentifier() detects it. The same is true of digits and "_", so _WORD excludes those.
     char = text[position]
     if _NEVER_FIRST.match(char) or text[position - 1] == "\u200d":
         return True
     if f"a{char}".isidentifier() and not _WORD.match(char):
         return True
-    flags = 0  # Letters in a row that make flags, two by two.
+    flags = 0  # Flag letters in a row; each pair makes one flag.
     while _is_flag(char) and flags < position and _is_flag(text[position - 1 - flags]):
         flags += 1
     return flags % 2 == 1
@@ -299,21 +300,21 @@ def _without_lead(text: str) -> str:
 
 
 class _Markdown:
-    """Takes off the Markdown that models write and nobody speaks, one character at a time.
+    """Removes Markdown that language models write and that is not spoken, a character at a time.
 
     Anywhere: backticks, and two or more ``*`` or ``_`` in a row. At the beginning of a line:
-    blanks, any ``#``, and a ``-`` or ``*`` with a blank behind. Nothing else: a single ``*``,
-    a table or a link stays as it is.
+    blanks, any ``#``, and a ``-`` or ``*`` before a blank. Nothing else: a single ``*``, a table
+    or a link stays as it is.
     """
 
     __slots__ = ("_held", "_starts_line")
 
     def __init__(self) -> None:
-        self._held = ""  # One mark whose meaning the next character tells; two: a run of it.
+        self._held = ""  # One mark whose meaning depends on the next character; two: a run of it.
         self._starts_line = True
 
     def feed(self, piece: str) -> str:
-        """Take a piece; return what is left of it, as far as that is certain."""
+        """Take a piece; return what remains of it, as far as that is certain."""
         kept: list[str] = []
         for char in piece:
             if self._held and self._settle(char, kept):
@@ -331,7 +332,7 @@ class _Markdown:
         return held if len(held) == 1 else ""
 
     def _settle(self, char: str, kept: list[str]) -> bool:
-        # Decide on what is held; whether the character is used up with it.
+        # Decide on the held mark. Returns whether the character is consumed with it.
         held = self._held
         if char == held[0] and char != "-":
             self._held = char * 2

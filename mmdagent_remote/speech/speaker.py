@@ -1,6 +1,6 @@
-"""The mouths of one connection: between what is received, what is said, and the futures of ``say()``.
+"""The mouths of one connection: connects received lines, sent lines and the futures of ``say()``.
 
-All of it happens in the connection's courier, one thing after another, so there is no lock.
+The mouths run in the connection's courier, one step after another, so there is no lock.
 """
 
 from __future__ import annotations
@@ -17,27 +17,27 @@ from ..message import Message
 from ..websocket.lines import prepare_line
 from .mouth import Action, End, Mouth, Send, Utterance
 
-#: Models that speak on one connection.
+#: Models that may speak on one connection.
 _MAX_MODELS = 1000
 
 
 class Speaker:
-    """Speaks for one connection; made at the first ``say()``. Its methods from any thread."""
+    """Speaks for one connection; made by the first ``say()``. Any thread may call its methods."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._mouths: dict[str, Mouth] = {}
         self._futures: dict[Utterance, Future[bool]] = {}
-        # When a look at the time is due already; one for each mouth is enough.
+        # The time of each model's pending call of pass_time(); one for each mouth is enough.
         self._alarms: dict[str, float] = {}
         connection.tap_received(self._observe)
         connection.read_eagerly(lambda: bool(self._futures))
         connection.on_end(self._farewell)
 
     def say(self, model: str, lines: list[str], is_wanted: Callable[[], bool]) -> Future[bool]:
-        """Queue an utterance, if it is still wanted behind every stop() that was called before."""
+        """Queue an utterance, if it is still wanted after every stop() that was called before."""
         future: Future[bool] = FutureElsewhere(self._connection.callbacks.run)
-        # Once it is its turn it cannot be cancelled any more, only stopped.
+        # Once its turn has come it can no longer be cancelled, only stopped.
         utterance = Utterance(lines, future.set_running_or_notify_cancel)
         self._futures[utterance] = future
         self._connection.attend_soon()
@@ -48,10 +48,10 @@ class Speaker:
         """Drop the model's queue and stop its voice."""
         self._do(model, lambda mouth: mouth.stop(time.monotonic()))
 
-    # Called with the connection's state lock, where a line is read: it must be quick
+    # Called where a line is read, with the connection's state lock held, so it must be quick
 
     def _observe(self, message: Message) -> None:
-        # A line that a handler hands on after the end can come when the courier is gone.
+        # A handler may pass on a line after the end, when the courier may be gone.
         if message.startswith("SYNTH_") and self._connection.end is None:
             model = message.args[0] if message.args else ""
             self._do(model, lambda mouth: mouth.receive(message, time.monotonic()), known_only=True)
@@ -97,8 +97,8 @@ class Speaker:
                 continue
             future = self._futures.pop(action.utterance, None)
             if future is not None:
-                # In the courier, since its callbacks are user code.
-                with suppress(InvalidStateError):  # Cancelled by its user.
+                # Its callbacks are user code, so FutureElsewhere runs them outside the courier.
+                with suppress(InvalidStateError):  # Cancelled by the user.
                     if isinstance(action.outcome, bool):
                         future.set_result(action.outcome)
                     else:

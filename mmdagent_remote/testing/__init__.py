@@ -1,4 +1,4 @@
-"""For tests of your own dialogue: MMDAgent-EX simulated, and a ``unittest`` base class.
+"""For tests of your own dialogue: a simulated MMDAgent-EX, and a ``unittest`` base class.
 
 ::
 
@@ -11,7 +11,7 @@
             self.agent.emit("RECOG_EVENT_STOP|hello")
             self.agent.expect("SYNTH_START|0|mei_voice_normal|You said hello")
 
-Nothing in the package but the command line imports this.
+Within the package only the command line imports this.
 """
 
 from .agent import SimulatedAgent

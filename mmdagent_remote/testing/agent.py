@@ -1,6 +1,6 @@
-"""``SimulatedAgent``: MMDAgent-EX without MMDAgent-EX, for tests.
+"""``SimulatedAgent``: a stand-in for MMDAgent-EX, for tests.
 
-Here are the calls of the test's thread; the agent's own thread is in ``client.py``.
+This module has the calls for the test's thread. The agent's own thread is in ``client.py``.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from .record import Record
 
 
 class SimulatedAgent:
-    """MMDAgent-EX, simulated: connects to a server and behaves as the real one was measured to.
+    """A simulated MMDAgent-EX: connects to a server and behaves as the real one was measured to.
 
-    As a context manager it connects on entry and leaves on exit; then its thread has ended and its
-    socket is closed. All calls may be made from any thread.
+    As a context manager it connects on entry and leaves on exit. After that its thread has ended
+    and its socket is closed. All calls may be made from any thread.
 
     Args:
         url: where the server is, for example ``server.url``. ``ws`` only.
-        path: sent instead of the URL's path, exactly as it is; ``""`` too.
-        model: it has a model and a voice; False: only what a bare application answers.
-        fragile: it breaks where the real one does; False: a tolerant peer that takes everything.
-        retry_count: ``Plugin_Remote_RetryCount``: further attempts to connect, at the start and after
-            each loss. With 0 there is one.
-        hurry: how many times faster the application's time goes, so that a dialogue of 30 seconds
-            takes 0.3 with 100. It does not touch the wire's times.
+        path: sent unchanged instead of the URL's path, even ``""``.
+        model: it has a model and a voice; False: it answers only what a bare application does.
+        fragile: it breaks where the real one does; False: a tolerant peer that accepts everything.
+        retry_count: ``Plugin_Remote_RetryCount``: further attempts to connect, at the start and
+            after each loss. With 0 there is a single attempt.
+        hurry: how many times faster the application's time runs: with 100 a dialogue of 30 seconds
+            takes 0.3. It does not change the times on the wire.
         all_log: ``Plugin_Remote_AllLog``: it sends its log instead of messages.
-        chatter: it says by itself what the real one does: start-up events, the time of day, idleness.
+        chatter: it sends what the real one sends unasked: start-up events, time of day, idleness.
         speech_time: seconds that speech takes, or a function of the text.
         motion_time: seconds that a motion, a movement or a sound takes.
         dies_when_lost: it ends when its connection is lost, as the stock Linux build does.
@@ -40,11 +40,11 @@ class SimulatedAgent:
         name: part of its thread's name.
 
     Attributes:
-        audio: the sound received, PCM without the heads of its chunks.
+        audio: the sound received, PCM without the headers of its chunks.
         audio_chunks: the same by chunks, each with its time on the monotonic clock.
 
     Raises:
-        ValueError: this is no URL of a WebSocket without TLS; or hurry is not above zero.
+        ValueError: ``url`` is not a WebSocket URL without TLS, or ``hurry`` is not above zero.
     """
 
     def __init__(self, url: str, *, path: Optional[str] = None, model: bool = True,
@@ -61,7 +61,7 @@ class SimulatedAgent:
         self._timeout = timeout
         self._options = Options(
             host=parts.hostname, port=parts.port or 80,
-            # Unchanged, so not as urlsplit() would put it together again.
+            # Cut from the URL unchanged: parts joined again after urlsplit() may differ from it.
             path="/" + url.partition("://")[2].partition("/")[2] if path is None else path,
             name=name, model=model, fragile=fragile, retry_count=retry_count, hurry=hurry,
             all_log=all_log, chatter=chatter, speech_time=speech_time, motion_time=motion_time,
@@ -80,10 +80,10 @@ class SimulatedAgent:
         """Begin to connect, and return at once. After :meth:`leave` this is a restart.
 
         Raises:
-            RuntimeError: it runs already.
+            RuntimeError: it is already running.
         """
         if self._is_started and not self._record.has_ended:
-            raise RuntimeError("the agent runs already")
+            raise RuntimeError("the agent is already running")
         if self._is_started:
             self.leave()
             self._client = self._new_client()
@@ -114,17 +114,17 @@ class SimulatedAgent:
             raise kind(f"the simulated agent is not connected to {self.url}: {self._client.problem}")
 
     def wait_ended(self, timeout: float = 10.0) -> None:
-        """Wait until it has ended by itself: it crashed, or tries no more.
+        """Wait until it has ended by itself: it crashed, or has given up.
 
         Raises:
             TimeoutError: it has not.
         """
         self._record.wait(lambda: self._record.has_ended, timeout)
         if not self._record.has_ended:
-            raise TimeoutError("the simulated agent still runs")
+            raise TimeoutError("the simulated agent is still running")
 
     def leave(self) -> None:
-        """End it, as its user does: what it has to say, a FIN, and never a Close frame. Idempotent.
+        """End it as its user does: it sends what waits, a FIN, and never a Close frame. Idempotent.
 
         :meth:`start` starts it again.
         """
@@ -132,7 +132,7 @@ class SimulatedAgent:
             self._client.leave(self._timeout)
 
     def drop(self) -> None:
-        """Break its connection, with a reset. It does then what it does after any loss: it comes back.
+        """Break its connection with a reset. As after any loss, it then tries to reconnect.
 
         The reset is sent by its own thread, within some milliseconds.
         """
@@ -142,7 +142,7 @@ class SimulatedAgent:
         self.start()
         try:
             self.wait_connected()
-        except BaseException:  # Ctrl-C as well: without an entry there is no exit.
+        except BaseException:  # Ctrl-C as well: __exit__ does not run when __enter__ raises.
             self.leave()
             raise
         return self
@@ -154,12 +154,12 @@ class SimulatedAgent:
     # What a test does with it
 
     def emit(self, line: str) -> None:
-        """The user's side says a line, which goes to the server, and is obeyed if it is a command.
+        """Say a line on the user's side: it goes to the server, and is obeyed if it is a command.
 
         While the agent is not connected the line is lost, as with the real one.
 
         Raises:
-            ValueError: it holds a line end, or is empty.
+            ValueError: it contains a line end, or is empty.
             ConnectionError: the agent has ended.
         """
         line = line[:-1] if line.endswith("\n") else line
@@ -173,7 +173,7 @@ class SimulatedAgent:
     def expect(self, pattern: Pattern, timeout: float = 2.0) -> Message:
         """Wait for a line from the server, and return it.
 
-        It looks first at the lines that were received and that no ``expect`` has returned.
+        Lines that were received before count too, unless an ``expect`` has returned them already.
 
         Args:
             pattern: a ``str`` or Message whose fields equal the leading fields of the line, a
@@ -181,25 +181,25 @@ class SimulatedAgent:
             timeout: seconds.
 
         Raises:
-            AssertionError: none came in time; its text shows what came instead.
+            AssertionError: none came in time, or the agent ended; its text shows what came instead.
         """
         return self._record.expect(pattern, timeout)
 
     def ignore(self, *types: str) -> None:
-        """From now on such commands fail as many of the real one do: without any event."""
+        """Make commands of these types fail from now on without any event, as many real ones do."""
         self._ignored.update(types)
 
     @property
     def received(self) -> list[Message]:
         """All lines from the server, in order; the last 100,000 of them.
 
-        Words such as ``__AV_START`` are among them. A line that was wrapped is the one inside.
+        Words such as ``__AV_START`` are included. A wrapped line is shown without its wrapper.
         """
         return self._record.lines
 
     @property
     def audio(self) -> bytes:
-        """The sound received, PCM without the heads of its chunks."""
+        """The sound received, PCM without the headers of its chunks."""
         return b"".join(data for _, data in self._record.chunks)
 
     @property
@@ -214,12 +214,12 @@ class SimulatedAgent:
 
     @property
     def ended(self) -> bool:
-        """Whether it has ended: it left, crashed, or tries no more to connect."""
+        """Whether it has ended: it left, crashed, or has given up connecting."""
         return self._is_started and self._record.has_ended
 
     @property
     def waiting(self) -> int:
-        """How many lines it has still to send."""
+        """How many lines it still has to send."""
         return self._client.waiting
 
     @property
@@ -229,12 +229,12 @@ class SimulatedAgent:
 
     @property
     def path(self) -> str:
-        """The path of its last request: with ``-1`` behind it when the server was occupied."""
+        """The path of its last request, which ends with ``-1`` if the server was occupied."""
         return self._client.path
 
     @property
     def crashed(self) -> Optional[str]:
-        """``"crashed: ..."``, ``"hung: ..."`` or ``"deaf: ..."`` with the reason; None: it is well."""
+        """``"crashed: ..."``, ``"hung: ..."`` or ``"deaf: ..."`` with the reason, else None."""
         return self._record.crashed
 
     @property

@@ -1,7 +1,7 @@
-"""What an application answers to a message, and when. Pure: the caller brings the time.
+"""What an application answers to a message, and when. Pure: the caller passes the time.
 
-It stands for MMDAgent-EX behind its connection: timers, variables, text areas, and, if it has
-a model, speech and motions. Which event answers which command is in the table of messages.
+It simulates MMDAgent-EX behind its connection: timers, variables, text areas, and, if it has a
+model, speech and motions. The table of messages says which event answers which command.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .documented import Command, commands
 #: The parts that a bare application has, without a model.
 _BARE = frozenset({"Variables", "TextArea", "every plugin"})
 
-#: One frame of the picture, 1/30 s, after which a timer is looked at; so it is never early.
+#: One video frame, 1/30 s. Timers are checked only after a frame, so they are never early.
 _FRAME = 1 / 30
 _IDLE_AFTER = 15.0
 _CLOCK_EVERY = 30.0
@@ -26,7 +26,7 @@ _CLOCK_EVERY = 30.0
 _OPERATORS = {"EQ": operator.eq, "NE": operator.ne, "LE": operator.le,
               "LT": operator.lt, "GE": operator.ge, "GT": operator.gt}
 
-#: What begins, lasts, and ends: the type in front of _START and _STOP.
+#: Activities that begin, last, and end: the part of the type before _START and _STOP.
 _ACTIVITIES = frozenset({"SYNTH", "SPEAK", "LIPSYNC", "SOUND", "CAPTION", "MOVE", "TURN", "ROTATE",
                          "SUBFST"})
 
@@ -35,7 +35,7 @@ SpeechTime = Union[float, Callable[[str], float]]
 
 
 class Said(NamedTuple):
-    """A line of the application, and the part of it that says so."""
+    """A line of the application, and the part of the application that says it."""
 
     plugin: str
     line: str
@@ -44,7 +44,7 @@ class Said(NamedTuple):
 class _Later(NamedTuple):
     time: float
     number: int
-    #: What goes on until then: its kind and its name.
+    #: The activity that lasts until then: its kind and its name.
     key: tuple[str, str]
     said: tuple[Said, ...]
 
@@ -53,12 +53,12 @@ class Application:
     """The application behind one simulated agent.
 
     Args:
-        model: it has models that speak and move. Any alias is taken to be one.
-        hurry: how many times faster its time goes.
+        model: it has models that speak and move. Any alias counts as one.
+        hurry: how many times faster its time runs.
         speech_time: seconds, or a function of the text.
         motion_time: seconds that a motion, a movement or a sound lasts.
-        clock: returns the hour and the minute; None: the application says nothing by itself.
-        ignored: types of commands that fail, and so get no answer; may be changed by the caller.
+        clock: returns the hour and the minute; None: the application says nothing unasked.
+        ignored: types of commands that fail, and so get no answer; the caller may change it.
     """
 
     def __init__(self, *, model: bool = True, hurry: float = 1.0, speech_time: SpeechTime = 0.1,
@@ -77,14 +77,14 @@ class Application:
         self._gone: set[str] = set()
         self._numbers = count()
         self._later: list[_Later] = []
-        # What goes on: timers, speech, motions. An entry of the heap that is not here is void.
+        # What is running: timers, speech, motions. An entry of the heap that is not here is void.
         self._running: dict[tuple[str, str], Optional[_Later]] = {}
         self._is_idle = False
 
     # For the caller
 
     def start(self, now: float) -> list[Said]:
-        """What it says when it starts."""
+        """Start it; return what it says then."""
         if self._clock is None:
             return []
         self.heard(now)
@@ -93,7 +93,7 @@ class Application:
         return [*(Said(each, f"PLUGIN_EVENT_ENABLE|{each}") for each in plugins), self._time_of_day()]
 
     def heard(self, now: float) -> list[Said]:
-        """Something arrived from the server."""
+        """Note that something arrived from the server; return what it says then."""
         if self._clock is None:
             return []
         was_idle, self._is_idle = self._is_idle, False
@@ -101,10 +101,10 @@ class Application:
         return [Said("Remote", "AVATAR_EVENT_IDLE|STOP")] if was_idle else []
 
     def issue(self, line: str, now: float) -> list[Said]:
-        """A message was issued; what follows at once."""
+        """Issue a message; return what it says at once."""
         name, *fields = line.split("|")
         command = self._commands.get(name)
-        # Empty fields collapse, so that those behind them move; at most ten arguments are read.
+        # Empty fields collapse, so the fields after them move up. At most ten arguments are read.
         args = [field for field in fields if field][:MAX_ARGS]
         if (command is None or name in self._ignored or len(args) < command.needs
                 or not (self._model or command.plugin in _BARE)
@@ -113,12 +113,12 @@ class Application:
         return [Said(_who(command), each) for each in self._obey(command, args, now)]
 
     def word(self, text: str) -> list[Said]:
-        """A word for Plugin_Remote itself."""
+        """Handle a word for Plugin_Remote itself; return what it says at once."""
         state = {"__AV_START": "START", "__AV_END": "END"}.get(text)
         return [Said("Remote", f"AVATAR|{state}")] if state and text not in self._ignored else []
 
     def due(self, now: float) -> list[Said]:
-        """What it says now, because its time has come."""
+        """Return what it says now, because its time has come."""
         found: list[Said] = []
         while self._later and self._later[0].time <= now:
             entry = heapq.heappop(self._later)
@@ -157,7 +157,7 @@ class Application:
         if name == "RECOG_MODIFY":
             return [] if args[0].startswith("PREDICT") else ["|".join(["RECOG_EVENT_MODIFY", *args])]
         if name in ("INFOTEXT_FILE", "INFOTEXT_STRING"):
-            return ["INFOTEXT_EVENT_SHOW"]  # It is the user who closes it.
+            return ["INFOTEXT_EVENT_SHOW"]  # The user closes it, so no other event follows.
         if name == "MENU":
             return ["|".join(["MENU_EVENT", *args[:3 if "ITEM" in args[0] else 2]])]
         if name == "MODEL_BINDFACE" and len(args) == 7:
@@ -188,7 +188,7 @@ class Application:
             return (_number(args[6]) or 0.0) * _FRAME
         if kind not in ("SYNTH", "SPEAK", "LIPSYNC"):
             return self.motion_time
-        # Speech, whose text stops at the first '|'.
+        # The text of speech ends at the first '|'.
         return self.speech_time(args[-1 if kind != "SYNTH" else 2]) if callable(
             self.speech_time) else self.speech_time
 
@@ -268,7 +268,7 @@ class Application:
         entry = _Later(now + seconds / self._hurry, next(self._numbers), key, said)
         self._running[key] = entry
         heapq.heappush(self._later, entry)
-        # Every line that is heard moves the idle time, and leaves a void entry: the heap stays bounded.
+        # Every line heard moves the idle time and leaves a void entry. This keeps the heap bounded.
         if len(self._later) > 2 * len(self._running) + 64:
             self._later = [each for each in self._later if self._running.get(each.key) is each]
             heapq.heapify(self._later)

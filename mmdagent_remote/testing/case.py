@@ -15,7 +15,7 @@ from ..message import Message
 from ..server import Server
 from .agent import SimulatedAgent
 
-#: The agent says the one, the handler's side answers with the other, which causes no echo.
+#: The agent says the first; the handler's side answers with the second, which causes no echo.
 _ASK = "AGENT_TEST_SYNC|"
 _ANSWER = "__AV_TEST_SYNC,"
 
@@ -25,15 +25,15 @@ _numbers = count(1)
 class AgentTestCase(unittest.TestCase):
     """A test with a running server and a connected :class:`SimulatedAgent`.
 
-    A subclass sets ``handler``. A test fails when it leaves a connection or a thread of user code
-    running, and when it made the agent crash.
+    A subclass sets ``handler``. A test fails if it leaves a connection or a thread of user code
+    running, or if it makes the agent crash.
 
     Attributes:
         handler: what ``Server`` takes. None: an accepting server, and the test calls
             ``self.server.accept()``.
         server_options: further options of ``Server``.
         agent_options: options of :class:`SimulatedAgent`.
-        deadline: seconds for everything that must end or happen.
+        deadline: seconds to wait for anything that must happen or end.
         server: the started server, on a free port.
         agent: the connected agent.
     """
@@ -50,7 +50,7 @@ class AgentTestCase(unittest.TestCase):
         """Start the server and connect the agent. An override calls ``super().setUp()``."""
         super().setUp()
         self._threads_before = set(threading.enumerate())
-        # Not as an attribute of self: a plain function would become a method.
+        # Not read as an attribute of self: a plain function would become a method.
         handler = next(vars(each)["handler"] for each in type(self).__mro__ if "handler" in vars(each))
         if isinstance(handler, staticmethod):
             handler = handler.__func__
@@ -62,10 +62,10 @@ class AgentTestCase(unittest.TestCase):
         self.agent.wait_connected()
 
     def sync(self, timeout: Optional[float] = None) -> None:
-        """Wait until all that the agent said was handled, and all that the handler sent has arrived.
+        """Wait until all that the agent said was handled and all that the handler sent has arrived.
 
-        What a handler does in threads of its own is not waited for. It needs a handler whose
-        ``on_message`` returns, or that reads its lines.
+        It does not wait for what a handler does in threads of its own. The handler's ``on_message``
+        must return, or the handler must read its lines.
 
         Raises:
             AssertionError: it did not happen in time.
@@ -112,7 +112,7 @@ def _watched(factory: Callable[[], Any]) -> Callable[[], Any]:
 
 
 def _watch(handler: Handler) -> None:
-    # The marks of sync() are answered where a line reaches the user's code, behind all others.
+    # The marks of sync() are answered where a line reaches the user's code, after all lines before.
     on_message, read = handler.on_message, handler._read_message
 
     def watched_on_message(message: Message) -> None:
@@ -142,5 +142,5 @@ def _answered(handler: Handler, line: str) -> bool:
     try:
         handler.write_line(_ANSWER + line[len(_ASK):])
     except ConnectionClosed:
-        pass  # The agent left; sync() says so.
+        pass  # The agent left; sync() reports it.
     return True

@@ -1,14 +1,13 @@
-"""The simulated MMDAgent-EX from its start to its end: a thread, and what it does with a connection.
+"""The simulated MMDAgent-EX from start to end: its thread, and what that does with a connection.
 
-What its receiving side makes of bytes is in ``receiver.py``, what it answers in
-``application.py``; here is the loop that joins them to a connection. All but the calls at the top
-runs in the thread::
+``receiver.py`` decides what the bytes received mean, and ``application.py`` what is answered. The
+loop here joins them to a connection. All but the calls at the top runs in the thread::
 
     _run
      +-- _connect          attempts, refusals, other paths
      +-- _attend           reads; speaks when nothing has arrived for 10 ms
-          +-- _take_in     bytes, frames, what they do to it
-          +-- _speak       all that waits, a frame for each line
+          +-- _take_in     reads bytes and frames, and acts on them
+          +-- _speak       sends all that waits, a frame for each line
 """
 
 from __future__ import annotations
@@ -26,25 +25,25 @@ from .link import Link
 from .receiver import Fate, Fault, Issued, Receiver, Sound, TolerantReceiver
 from .record import Record
 
-#: It speaks only when nothing has arrived for so long.
+#: It speaks only when nothing has arrived for so many seconds.
 QUIET = 0.010
-#: What arrives so soon after the 101 is stuck until something arrives later.
+#: What arrives within so many seconds of the 101 is stuck until something arrives later.
 STUCK = 0.015
-#: Bytes of one frame that are further apart break it.
+#: If bytes of one frame arrive more than so many seconds apart, the connection breaks.
 APART = 0.008
-#: Between attempts to connect, and after "Too Many Requests".
+#: Seconds between attempts to connect, and after "Too Many Requests".
 RETRY, RETRY_ELSEWHERE = 0.5, 0.2
-#: A 101 that took longer comes after the start-up events, which are then lost.
+#: A 101 that takes more seconds comes after the start-up events, which are then lost.
 _QUICK = 0.5
-#: How long the real one waits for the answer to its handshake.
+#: Seconds that the real one waits for the answer to its handshake.
 _HANDSHAKE = 60.0
-#: Lines that wait to be sent.
+#: Lines that may wait to be sent.
 _MAX_WAITING = 1_000_000
 
 
 @dataclass
 class Options:
-    """How an agent is; the arguments of ``SimulatedAgent``."""
+    """The options of an agent: the arguments of ``SimulatedAgent``."""
 
     host: str
     port: int
@@ -65,7 +64,7 @@ class Client:
     """One life of the simulated program.
 
     Args:
-        record: where it notes what it receives, and tells of news.
+        record: stores what it receives, and wakes the waiters.
         ignored: types of commands that fail.
     """
 
@@ -115,7 +114,7 @@ class Client:
         self._dropping = self.is_connected
 
     def emit(self, line: str) -> None:
-        """Its user's side says a line; lost when it is not connected."""
+        """Say a line on its user's side; the line is lost while it is not connected."""
         if self.is_connected:
             self._emitted.append(line)
 
@@ -173,7 +172,7 @@ class Client:
     def _opened(self, link: Link, path: str) -> None:
         self.path, self.problem = path, "it lost its connection"
         self._reader = FrameReader()
-        # What came with the 101 lies in Poco's HTTP buffer, where nothing looks before more arrives.
+        # What came with the 101 is in Poco's HTTP buffer, which is not read until more arrives.
         self._stuck = link.leftover
         now = time.monotonic()
         if self._options.all_log:
@@ -216,7 +215,7 @@ class Client:
                     return fate
                 if not data or not self._options.fragile:
                     self._speak(link)
-            # A test that says a line and leaves means the line to arrive.
+            # A test that says a line and then leaves expects the line to arrive.
             self._live()
             self._speak(link)
         except OSError as error:
@@ -230,13 +229,13 @@ class Client:
         return Fate.LOST
 
     def _end_of_stream(self, link: Link) -> Fate:
-        # The FIN, too, is something that arrives later, and sets free what was stuck.
+        # The FIN also counts as something that arrives later, so it releases what was stuck.
         fate = self._read_frames(self._stuck, link) if self._stuck else None
         self._stuck = b""
         return fate if fate in (Fate.CRASH, Fate.HANG) else Fate.LOST
 
     def _live(self) -> None:
-        # The application goes on, whatever the connection does.
+        # The application keeps running, whatever the connection does.
         now = time.monotonic()
         while self._emitted:
             line = self._emitted.popleft()
@@ -269,12 +268,12 @@ class Client:
             while (frame := self._reader.next(self._receiver.room)) is not None:
                 fate = None
                 if frame.opcode == PING:
-                    # The real one answers an empty ping with a byte.
+                    # The real one answers an empty ping with a pong of one byte.
                     link.send(masked(PONG, frame.payload or b"\0"))
                 elif frame.opcode == CLOSE and not (frame.payload and self._options.fragile):
                     fate = Fate.LOST
                 elif frame.opcode != PONG:
-                    # A Close with a code, too: it is text to the real one.
+                    # A Close with a code comes here too: the real one takes it for text.
                     fate = self._hear(frame.payload)
                 if fate not in (None, Fate.DEAF):
                     return fate
@@ -314,7 +313,7 @@ class Client:
                 self._log(plugin, "Captured", issued.line)
         else:
             self._waiting.append(issued.echo)
-        # Behind the echo, always.
+        # Always after the echo.
         self._say(self.application.issue(issued.line, now))
 
     def _crash(self, fault: Fault) -> None:
@@ -336,7 +335,7 @@ class Client:
         self._waiting.append(f"[{stamp}] [{ticks}] {plugin}: {kind}: {text}\n\n".encode())
 
     def _speak(self, link: Link) -> None:
-        # One frame for each line; what was not sent when the connection breaks, the next one gets.
+        # One frame for each line. After a break the next connection gets the lines that still wait.
         while self._waiting:
             frames: list[bytes] = []
             while self._waiting and len(frames) < 500:

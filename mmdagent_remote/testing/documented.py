@@ -17,13 +17,13 @@ class Command:
     name: str
     #: The part of the program that obeys it.
     plugin: str
-    #: How many arguments it needs at least.
+    #: The least number of arguments that it needs.
     needs: int
     #: The type of each answer; the first one comes when it is obeyed.
     answers: tuple[str, ...]
-    #: The arguments that the answer repeats.
+    #: The indexes of the arguments that the answer repeats.
     key_args: tuple[int, ...]
-    #: Its first argument is a model.
+    #: Whether its first argument is a model.
     is_for_model: bool
 
 

@@ -1,7 +1,8 @@
 """The bytes that MMDAgent-EX's WebSocket client sends, and how it reads ours. Pure.
 
-By hand and not by wsproto, since the point is to be this one client: the order of its headers, a
-pong for an empty ping that is not empty, no Close frame ever, no check of what a server may send.
+Written by hand and not with wsproto, since it must be exactly this one client: the order of its
+headers, a pong that is not empty for an empty ping, never a Close frame, no check of what a server
+may send.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
 class Refused(Exception):
-    """The server's answer was no 101 that this client takes."""
+    """The server's answer was not a 101 that this client accepts."""
 
     def __init__(self, text: str, *, is_occupied: bool = False) -> None:
         super().__init__(text)
-        #: 429 with exactly the reason that makes it try another path.
+        #: Whether it was 429 with exactly the reason that makes the client try another path.
         self.is_occupied = is_occupied
 
 
@@ -43,7 +44,7 @@ def new_key() -> str:
 
 
 def request_of(path: str, host: str, port: int, key: str) -> bytes:
-    """The opening handshake, byte by byte as the real one. The path goes out unchanged."""
+    """The opening handshake, byte by byte as the real one sends it. The path is left unchanged."""
     return (f"GET {path} HTTP/1.1\r\n"
             "Upgrade: websocket\r\n"
             "Connection: Upgrade\r\n"
@@ -57,7 +58,7 @@ def check_answer(head: bytes, key: str) -> None:
     """Judge the server's answer as the real one does.
 
     Raises:
-        Refused: it is no 101, or one that the real one does not take.
+        Refused: it is not a 101, or one that the real one does not accept.
     """
     status, *lines = head.decode("utf-8", "replace").split("\r\n")
     _, _, rest = status.partition(" ")
@@ -76,7 +77,7 @@ def check_answer(head: bytes, key: str) -> None:
 
 
 def masked(opcode: int, payload: bytes) -> bytes:
-    """One whole frame of the client."""
+    """Return one whole frame of the client."""
     size = len(payload)
     if size < 126:
         head = bytes((0x80 | opcode, 0x80 | size))
@@ -98,7 +99,7 @@ class FrameReader:
         self._at = 0
 
     def feed(self, data: bytes) -> None:
-        """Bytes from the server."""
+        """Add bytes from the server."""
         self._data = self._data[self._at:] + data
         self._at = 0
 
@@ -108,10 +109,10 @@ class FrameReader:
         return self._at < len(self._data)
 
     def next(self, room: int) -> Optional[Frame]:
-        """The next whole frame, or None.
+        """Return the next whole frame, or None.
 
         Raises:
-            FrameTooLarge: its payload is larger than the room; told by its head alone.
+            FrameTooLarge: its payload is larger than the room; known from its header alone.
         """
         data, at = self._data, self._at
         if len(data) - at < 2:

@@ -1,6 +1,6 @@
-"""One TCP connection of the simulated agent: the handshake, and bytes with Poco's patience.
+"""One TCP connection of the simulated agent: the handshake, and bytes with Poco's timing.
 
-Used by the agent's own thread only.
+Only the agent's own thread uses it.
 """
 
 from __future__ import annotations
@@ -15,29 +15,29 @@ from typing import Optional
 
 from .frames import Refused, check_answer, new_key, request_of
 
-#: A blocking step is cut in slices of this, so that whoever ends the agent never waits long.
+#: A blocking step is cut into slices of so many seconds, so that ending the agent never takes long.
 _SLICE = 0.05
 # struct linger, on and zero seconds, of two ints; on Windows of two shorts.
 _NO_LINGER = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)
-#: One attempt to connect.
+#: Seconds for one attempt to connect.
 _CONNECT = 5.0
 _RECV_SIZE = 16 * 1024
 _MAX_HEAD = 64 * 1024
 
 
 class Abandoned(OSError):
-    """The agent was told to leave meanwhile."""
+    """The agent was told to leave in the meantime."""
 
 
 class Link:
     """An open WebSocket connection.
 
     Args:
-        is_over: whether to give up every wait.
+        is_over: returns whether to give up every wait.
         timeout: seconds for connecting and for the server's answer.
 
     Raises:
-        Refused: the server answered, but with no 101.
+        Refused: the server answered, but not with a valid 101.
         OSError: there is no connection.
     """
 
@@ -45,7 +45,7 @@ class Link:
                  is_over: Callable[[], bool]) -> None:
         self._is_over = is_over
         self._end = time.monotonic() + timeout
-        # "localhost" is 127.0.0.1 to the real one, never ::1.
+        # The real one takes "localhost" for 127.0.0.1, never for ::1.
         address = "127.0.0.1" if host == "localhost" else host
         self._socket = socket.create_connection((address, port), timeout=min(timeout, _CONNECT))
         try:
@@ -56,7 +56,7 @@ class Link:
             self.send(request_of(path, f"[{host}]" if ":" in host else host, port, key))
             head, self.leftover = self._read_head()
             check_answer(head, key)
-        except BaseException:  # Whatever it is: nobody else has the socket yet.
+        except BaseException:  # Whatever was raised: no other code has the socket yet.
             self._socket.close()
             raise
         #: When the 101 was read, on the monotonic clock, and how long that took.
@@ -80,7 +80,7 @@ class Link:
         return head, leftover
 
     def recv(self, timeout: float) -> Optional[bytes]:
-        """What has arrived; empty at the end, None when nothing came in so many seconds.
+        """Return what has arrived: empty at the end, None if nothing came in ``timeout`` seconds.
 
         Raises:
             OSError: the connection is broken.
@@ -110,7 +110,7 @@ class Link:
                 self._wait(_SLICE, for_write=True)
 
     def close(self, *, reset: bool = False) -> None:
-        """End the connection: a FIN and never a Close frame; or a reset."""
+        """End the connection with a FIN or a reset, never with a Close frame."""
         if reset:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
         self._socket.close()

@@ -1,11 +1,11 @@
 """What MMDAgent-EX makes of the bytes that it receives. Pure.
 
-Payloads of data frames in, what happens out. :class:`Receiver` behaves as the real
-program was measured to behave, its faults included; where the measurements left something
-open, as its source does. :class:`TolerantReceiver` takes everything.
+Input: payloads of data frames. Output: what happens. :class:`Receiver` behaves as the real
+program was measured to behave, including its faults. Where the measurements left something
+open, it follows the program's source. :class:`TolerantReceiver` accepts everything.
 
-The real one keeps one buffer of 8192 bytes, for the life of the program and not of a connection:
-what one connection left there spoils the first line of the next.
+The real one has one buffer of 8192 bytes, which lives as long as the program, not the connection.
+So what one connection leaves there spoils the first line of the next.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Optional, Union
 
-#: A frame must fit behind what is held, and one byte stays free.
+#: A frame must fit after what is held, and one byte stays free.
 ROOM = 8191
-#: With its newline; a longer line overruns a buffer, and its echo is cut.
+#: Maximum bytes of a line with its newline. A longer line overruns a buffer, and its echo is cut.
 MAX_LINE = 2047
-#: Up to here the overrun was survived; from 5000 on it never was.
+#: Up to so many bytes the program survived the overrun; from 5000 on it never did.
 MAX_OVERRUN = 4097
-#: The largest chunk of sound that fits the buffer with its seven bytes of head.
+#: The largest chunk of sound that fits the buffer with its header of seven bytes.
 MAX_SOUND = 8184
 
 _WRAPPER = b"__AV_MESSAGE,"
@@ -37,16 +37,16 @@ _CHUNK_HEAD = re.compile(rb"SND([0-9]{4})")
 
 
 class Fate(Enum):
-    """What can become of it."""
+    """What can happen to the program or its connection."""
 
     CRASH = "crashed"
-    #: Its thread spins: it reads and answers nothing any more, and its socket stays open.
+    #: Its thread spins: it no longer reads or answers anything, and its socket stays open.
     HANG = "hung"
-    #: It reads, answers pings and speaks, but hears nothing any more.
+    #: It reads, answers pings and sends, but obeys nothing that it receives any more.
     DEAF = "deaf"
-    #: An exception inside: it resets the connection and comes back.
+    #: An exception inside: it resets the connection and reconnects.
     ERROR = "broken off"
-    #: It closes and comes back, as after a FIN.
+    #: It closes and reconnects, as after a FIN.
     LOST = "disconnected"
 
 
@@ -67,14 +67,14 @@ class Word:
 
 @dataclass(frozen=True)
 class Sound:
-    """The body of a chunk of audio. Empty: a line was eaten that only looked like one."""
+    """The body of a chunk of audio. Empty: a line that only looked like a chunk was swallowed."""
 
     data: bytes
 
 
 @dataclass(frozen=True)
 class Fault:
-    """The sender did what the program cannot take."""
+    """The sender did something that the program cannot handle."""
 
     fate: Fate
     reason: str
@@ -84,7 +84,7 @@ Happening = Union[Issued, Word, Sound, Fault]
 
 
 class _Stop(Exception):
-    # A fault, found deep inside.
+    # Carries a fault up out of nested calls.
     def __init__(self, fate: Fate, reason: str) -> None:
         super().__init__(reason)
         self.fault = Fault(fate, reason)
@@ -108,7 +108,7 @@ class Receiver:
         return ROOM - len(self._held)
 
     def feed(self, payload: bytes) -> list[Happening]:
-        """Take the payload of one frame. A :class:`Fault` is always the last that happens."""
+        """Take the payload of one frame. A :class:`Fault` is always the last thing that happens."""
         if not payload:
             return [Fault(Fate.LOST, "an empty data frame, which it takes for a disconnect")]
         if len(payload) > self.room:
@@ -169,7 +169,7 @@ def _tolerated(line: bytes) -> list[Happening]:
 
 
 def _step(data: bytes, at: int) -> tuple[int, Optional[Happening]]:
-    # Where it goes on, which is `at` when it waits for more; and what happened.
+    # Returns where to continue, which is `at` while it waits for more, and what happened.
     if data[at] == ord("S"):
         if len(data) - at < _SOUND_HEAD:
             return at, None
@@ -214,7 +214,7 @@ def _text(data: bytes, at: int) -> tuple[int, Optional[Happening]]:
 
 
 def _line_end(data: bytes, at: int) -> Optional[int]:
-    # It looks for line ends at character positions only, and trusts the first byte of each.
+    # It looks for line ends only where a character begins, and takes its size from its first byte.
     found = _END.search(data, at)
     line = data[at:found.start() if found else len(data)]
     if found and b"\0" not in line:
@@ -222,7 +222,7 @@ def _line_end(data: bytes, at: int) -> Optional[int]:
             line.decode()
             return found.start()
         except UnicodeDecodeError:
-            pass  # Then the slow way, which may well find another end.
+            pass  # The slow way below may find another end.
     while at < len(data):
         size = _character_size(data[at])
         if size == 0:

@@ -1,4 +1,4 @@
-"""What a simulated agent has received, for tests to look at and to wait for. Any thread."""
+"""What a simulated agent has received: tests read it and wait for it. Any thread may use it."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _SHOWN = 10
 
 
 class Record:
-    """Lines, sound, and how the agent is.
+    """The lines, the sound, and the state of the agent.
 
     Args:
-        state: tells in a few words how the agent is.
+        state: returns the state of the agent, in a few words.
     """
 
     def __init__(self, state: Callable[[], str]) -> None:
@@ -32,7 +32,7 @@ class Record:
         self._news = threading.Condition()
         self._lines: deque[Message] = deque(maxlen=_MAX_LINES)
         self._open: deque[Message] = deque(maxlen=_MAX_LINES)
-        # Lines ever added, so that a waiter knows which are new to it.
+        # The count of all lines ever added, so that a waiter knows which are new to it.
         self._added = 0
         self._sound_size = 0
         self.chunks: list[tuple[float, bytes]] = []
@@ -42,35 +42,35 @@ class Record:
     # For the agent's thread
 
     def begin(self) -> None:
-        """The agent starts."""
+        """Note that the agent starts."""
         self.crashed = None
         self.has_ended = False
 
     def add(self, line: str) -> None:
-        """A line was received; :meth:`notify` tells the waiters."""
+        """Add a received line; :meth:`notify` wakes the waiters."""
         with self._news:
             self._lines.append(Message(line))
             self._open.append(self._lines[-1])
             self._added += 1
 
     def add_sound(self, now: float, data: bytes) -> None:
-        """A chunk of sound was received."""
+        """Add a received chunk of sound."""
         if data and self._sound_size + len(data) <= _MAX_SOUND:
             self._sound_size += len(data)
             self.chunks.append((now, data))
 
     def crash(self, reason: str) -> None:
-        """The agent crashed, hangs or is deaf; the first reason counts."""
+        """Note that the agent crashed, hangs or is deaf; the first reason counts."""
         self.crashed = self.crashed or reason
         self.notify()
 
     def end(self) -> None:
-        """The agent's thread ends."""
+        """Note that the agent's thread ends."""
         self.has_ended = True
         self.notify()
 
     def notify(self) -> None:
-        """Something has changed."""
+        """Wake the waiters: something has changed."""
         with self._news:
             self._news.notify_all()
 
@@ -83,7 +83,7 @@ class Record:
             return list(self._lines)
 
     def wait(self, condition: Callable[[], object], timeout: float) -> None:
-        """Wait until something holds, or for so many seconds."""
+        """Wait until a condition holds, at most ``timeout`` seconds."""
         with self._news:
             self._news.wait_for(condition, timeout)
 
@@ -91,14 +91,14 @@ class Record:
         """Wait for a line that matches, and take it.
 
         Raises:
-            AssertionError: none came.
+            AssertionError: none came in time, or the agent ended or crashed.
         """
         end = time.monotonic() + timeout
         matches = matcher_of(pattern)
         seen = 0
         with self._news:
             while True:
-                # Each line is looked at once: a predicate may be slow, and the lines many.
+                # Each line is checked only once: a predicate may be slow, and the lines may be many.
                 first = len(self._open) - min(self._added - seen, len(self._open))
                 for index, line in enumerate(islice(self._open, first, None), first):
                     if matches(line):
@@ -111,7 +111,7 @@ class Record:
                 self._news.wait(left)
 
     def forget(self, line: Message) -> None:
-        """As if a line had not been received."""
+        """Remove a line, as if it had not been received."""
         with self._news:
             self._lines.remove(line)
 

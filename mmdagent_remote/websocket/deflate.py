@@ -1,8 +1,8 @@
 """permessage-deflate (RFC 7692) for wsproto, with its incoming side bounded. Pure.
 
-wsproto's extension makes the outgoing side. Its incoming side resets at a ping between
-two fragments, ends with the first final block, keeps all that follows one in memory,
-and takes offers that must be declined; so these parts are ours.
+The outgoing side is wsproto's extension. The incoming side and the negotiation are replaced here.
+wsproto's incoming side resets at a ping between two fragments, ends with the first final block, and
+keeps everything after such a block in memory. Its negotiation accepts offers that must be declined.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from typing import Any, Optional, Union
 from wsproto.extensions import PerMessageDeflate
 from wsproto.frame_protocol import CloseReason, FrameDecoder, FrameProtocol, Opcode, RsvBits
 
-# What a sender took off the end of each message (RFC 7692, section 7.2.2).
+# A sender removes these bytes from the end of each message (RFC 7692, section 7.2.2).
 _TAIL = b"\x00\x00\xff\xff"
 
-#: Final blocks in one message: each needs a decompressor of its own.
+#: The most final blocks in one message. Each needs a decompressor of its own.
 _MAX_FINAL_BLOCKS = 16
 
 _NO_VALUE = frozenset({"server_no_context_takeover", "client_no_context_takeover"})
@@ -41,13 +41,13 @@ class Deflate(PerMessageDeflate):
         return self._agreed
 
     def accept(self, offer: str) -> Union[bool, str, None]:
-        """Judge one offer; the first good one counts.
+        """Evaluate one offer; the first acceptable one is taken.
 
         Returns:
-            the parameters of the answer, or None to decline.
+            the parameters of the response, or None to decline.
         """
         parameters = _parse(offer)
-        # zlib cannot make a window of 8 bits; a peer that asks for one gets no compression.
+        # zlib cannot make a window of 8 bits, so a peer that asks for one gets no compression.
         if self._agreed or parameters is None or parameters.get("server_max_window_bits") == "8":
             return None
         self._agreed = True
@@ -82,7 +82,7 @@ class Deflate(PerMessageDeflate):
 
     def frame_inbound_complete(self, proto: Union[FrameDecoder, FrameProtocol], fin: bool
                                ) -> Union[bytes, CloseReason, None]:
-        """Decompress the end that the sender took off the message."""
+        """Decompress the tail that the sender removed from the message."""
         if self._is_control or not self._is_compressed or not fin:
             return None
         data = self._inflate(_TAIL)
@@ -96,7 +96,7 @@ class Deflate(PerMessageDeflate):
         try:
             while True:
                 if self._inflater is None:
-                    # The largest window takes what was made with any smaller one.
+                    # The largest window also decodes data that was made with a smaller one.
                     self._inflater = zlib.decompressobj(-zlib.MAX_WBITS)
                 pieces.append(self._inflater.decompress(data))
                 if not self._inflater.eof:
@@ -111,7 +111,7 @@ class Deflate(PerMessageDeflate):
 
 
 def _parse(offer: str) -> Optional[dict[str, str]]:
-    """An offer's parameters, or None where section 7.1 says to decline it."""
+    """Return an offer's parameters, or None if section 7.1 says to decline it."""
     found: dict[str, str] = {}
     for part in offer.split(";")[1:]:
         name, equals, value = (each.strip() for each in part.partition("="))

@@ -1,16 +1,16 @@
 """The fast lane: plain data frames, decoded and made without wsproto. Pure.
 
-wsproto needs some 60 Python calls for a frame. Nearly all frames are of one kind, for which
-fewer do: complete, final, text or binary, masked, no reserved bit, a length in its
-shortest form and below 64 KiB, between two messages. Those are decoded here; **every other
-byte goes to wsproto**, frame by frame, and wsproto says what is wrong with it::
+wsproto needs some 60 Python calls for a frame. Nearly all frames are of one kind, which needs
+fewer: complete, final, text or binary, masked, no reserved bit, a length in its shortest form and
+below 64 KiB, between two messages. Those are decoded here. **Every other byte goes to wsproto**,
+frame by frame, and wsproto reports what is wrong with it::
 
     bytes --> FastLane --+-- messages(): whole messages, as str and bytes
                          +-- rest():     bytes for wsproto: control frames, fragments, faults
 
-So wsproto stays the judge and the state machine. The lane is shut while a frame that wsproto has
-begun, or a fragmented message, is not over, and for good behind a Close or whatever is no frame.
-A connection with an extension in use has no lane.
+So wsproto remains the judge and the state machine. The lane is shut while a frame that wsproto has
+begun, or a fragmented message, is incomplete. It stays shut after a Close or an invalid frame.
+A connection with a negotiated extension has no lane.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from typing import NamedTuple, Optional, Union
 
 Unmask = Callable[[bytes, bytes], bytes]
 
-#: ``python -m tests.lane_off`` clears it, for all servers of the process.
+#: Cleared by ``python -m tests.lane_off``, for all servers of the process.
 AVAILABLE = True
 
 _CONTINUATION, _TEXT, _BINARY, _CLOSE, _PING, _PONG = 0, 1, 2, 8, 9, 10
 _FINAL, _RESERVED, _MASKED = 0x80, 0x70, 0x80
 _FINAL_TEXT, _FINAL_BINARY = _FINAL | _TEXT, _FINAL | _BINARY
-#: Of a frame's second byte: in how many more the length is.
+#: Values in a frame's second byte. The length is in the next two or eight bytes.
 _TWO_BYTES, _EIGHT_BYTES = 126, 127
-#: From here on a length takes eight bytes.
+#: The shortest length that takes eight bytes.
 _LONG = 65536
 
-#: Bytes from which on four translations are faster than one big number; measured, CPython 3.11 to 3.13.
+#: From so many bytes, four translations are faster than one big number (CPython 3.11 to 3.13).
 TRANSLATE_FROM = 1200
 
 _ALL = int.from_bytes(bytes(range(256)), "big")
@@ -60,21 +60,21 @@ def unmask_translate(data: bytes, key: bytes) -> bytes:
 
 
 def unmask_python(data: bytes, key: bytes) -> bytes:
-    """The better of the two."""
+    """Unmask with the faster of the two functions above."""
     return unmask_number(data, key) if len(data) < TRANSLATE_FROM else unmask_translate(data, key)
 
 
 @cache
 def find_unmask() -> Unmask:
-    """The C function of the websockets package where it is installed (the extra ``speed``), or ours.
+    """Return the C function of the websockets package (the extra ``speed``) if installed, or ours.
 
-    Looked for when a server wants a lane, so that the import of this package costs nothing.
+    Called when a server needs a lane, so that importing this package costs nothing.
     """
     try:
         from websockets.speedups import apply_mask
-    except Exception:  # Not there, made for another Python, broken: whatever it is, ours will do.
+    except Exception:  # Missing, built for another Python, or broken: ours always works.
         return unmask_python
-    # Without a compiler its place is taken by Python, which is slower than ours.
+    # Where it was built without a compiler, it is Python code, which is slower than ours.
     return apply_mask if isinstance(apply_mask, BuiltinFunctionType) else unmask_python
 
 
@@ -85,7 +85,7 @@ _TEXT_HEADS = _HEADS[True]
 
 
 def data_frame(payload: bytes, *, text: bool) -> bytes:
-    """A server's frame with one whole message; `payload` of a text is valid UTF-8."""
+    """Make a server's frame of one whole message; the `payload` of a text must be valid UTF-8."""
     size = len(payload)
     if size < _TWO_BYTES:
         return _HEADS[text][size] + payload
@@ -96,19 +96,19 @@ def data_frame(payload: bytes, *, text: bool) -> bytes:
 
 
 def line_frame(line: str) -> bytes:
-    """The frame of one line, with its newline."""
+    """Make the frame of one line, with its newline."""
     payload = line.encode() + b"\n"
     size = len(payload)
     return _TEXT_HEADS[size] + payload if size < _TWO_BYTES else data_frame(payload, text=True)
 
 
 def line_frames(lines: Iterable[str]) -> bytes:
-    """A frame for each line, with its newline."""
+    """Make a frame for each line, with its newline."""
     return b"".join(map(line_frame, lines))
 
 
 class Head(NamedTuple):
-    """What the first bytes of a masked frame say."""
+    """The parsed header of a masked frame."""
 
     is_final: bool
     opcode: int
@@ -118,12 +118,12 @@ class Head(NamedTuple):
     size: int
 
 
-#: Wrong in itself; what exactly is wrong, and when it is said, is wsproto's to know.
+#: An invalid header. wsproto decides what exactly is wrong, and when to report it.
 NO_FRAME = Head(False, -1, 0, 0)
 
 
 def parse_head(data: bytes) -> Optional[Head]:
-    """The head of a client's frame, :data:`NO_FRAME`, or None: more bytes are needed to tell."""
+    """Parse a client's frame header; :data:`NO_FRAME` if invalid, None if more bytes are needed."""
     if len(data) < 2:
         return None
     opcode, size = data[0] & 0x0F, data[1] & 0x7F
@@ -134,7 +134,7 @@ def parse_head(data: bytes) -> Optional[Head]:
         return NO_FRAME
     if size < _TWO_BYTES:
         return Head(is_final, opcode, 6, size)
-    # RFC 6455, section 5.2: the shortest form, and the highest bit is 0.
+    # RFC 6455, section 5.2: a length has its shortest form, and its highest bit is 0.
     length, shortest = (8, _TWO_BYTES) if size == _TWO_BYTES else (14, _LONG)
     if len(data) < length - 4:
         return None
@@ -143,10 +143,10 @@ def parse_head(data: bytes) -> Optional[Head]:
 
 
 class _Begun:
-    """A frame of the lane's kind that is not complete, kept as long as wsproto would not refuse it.
+    """An incomplete frame of the lane's kind, kept as long as wsproto would not refuse it.
 
-    That is at most 64 KiB. The UTF-8 of a text is checked as it comes, since wsproto tells a fault in
-    the middle of a frame at once.
+    It holds at most 64 KiB. The UTF-8 of a text is checked as it arrives, since wsproto reports a
+    fault in the middle of a frame at once.
     """
 
     __slots__ = ("missing", "_data", "_cuts", "_key", "_unmask", "_decoder")
@@ -154,7 +154,7 @@ class _Begun:
     def __init__(self, head: Head, data: bytes, unmask: Unmask) -> None:
         self.missing = head.size
         self._data = bytearray(data)
-        # Where pieces end; four bytes each, where a list of pieces would cost a slow sender fifty.
+        # Where each piece ends, four bytes each. With a slow sender, a list of pieces takes fifty.
         self._cuts = array("I")
         self._key = data[-4:]
         self._unmask = unmask
@@ -163,7 +163,7 @@ class _Begun:
             self._decoder = getincrementaldecoder("utf-8")()
 
     def add(self, payload: bytes) -> bool:
-        """Take more of it; False: that is no UTF-8."""
+        """Append payload bytes; False if they are not valid UTF-8."""
         self._data += payload
         self._cuts.append(len(self._data))
         self.missing -= len(payload)
@@ -178,19 +178,19 @@ class _Begun:
         return True
 
     def whole(self) -> bytes:
-        """All bytes of it."""
+        """Return all bytes of the frame."""
         return bytes(self._data)
 
     def pieces(self) -> list[bytes]:
-        """The same as they came: wsproto's words depend on it."""
+        """Return the bytes in the pieces that arrived: wsproto's error text depends on them."""
         return [bytes(self._data[start:end]) for start, end in zip([0, *self._cuts], self._cuts)]
 
 
 class FastLane:
-    """Splits what one peer sends. Not thread-safe.
+    """Splits one peer's bytes into whole messages and bytes for wsproto. Not thread-safe.
 
     Args:
-        max_message_size: longer messages are wsproto's, whose user counts them.
+        max_message_size: in bytes. Longer messages go to wsproto, whose caller counts their bytes.
     """
 
     __slots__ = ("_chunks", "_data", "_at", "_begun", "_longest", "_unmask", "_left", "_in_message",
@@ -199,16 +199,16 @@ class FastLane:
     def __init__(self, max_message_size: int) -> None:
         self._longest = min(max_message_size, _LONG - 1)
         self._unmask = find_unmask()
-        # Made when it is first needed: empty, it takes more than all else of a lane.
+        # Made when first needed. An empty deque takes more memory than the rest of a lane.
         self._chunks: Optional[deque[bytes]] = None
-        # The chunk that is worked off, and where its next frame begins.
+        # The chunk being decoded, and the offset of its next frame.
         self._data = b""
         self._at = 0
         self._begun: Optional[_Begun] = None
-        # Bytes to come of a frame that wsproto has begun; whether its message goes on behind it.
+        # Bytes still missing of a frame that wsproto has begun; whether more fragments follow it.
         self._left = 0
         self._in_message = False
-        # The next frame is of the lane's kind, but no UTF-8.
+        # The next frame is of the lane's kind, but its text is not UTF-8.
         self._is_refused = False
         self._is_shut = False
 
@@ -220,17 +220,17 @@ class FastLane:
             self._later().append(data)
 
     def shut(self) -> None:
-        """From now on all is wsproto's: the connection closes."""
+        """Give all further bytes to wsproto, because the connection closes."""
         self._is_shut = True
         self._give_back(b"")
 
     @property
     def is_dry(self) -> bool:
-        """Whether all bytes have been told, or given to wsproto, or kept for the next ones."""
+        """Whether every byte was decoded, given to wsproto, or kept until more bytes arrive."""
         return self._at == len(self._data) and not self._chunks
 
     def messages(self, most: int) -> list[Union[str, bytes]]:
-        """Whole messages that come next, at most so many. None there: see :meth:`rest`."""
+        """Return the next whole messages, at most `most`; if there are none, call :meth:`rest`."""
         while not (self._left or self._in_message or self._is_refused or self._is_shut):
             if self._at < len(self._data):
                 found = self._decode(most)
@@ -241,7 +241,7 @@ class FastLane:
         return []
 
     def rest(self) -> bytes:
-        """What comes next, for wsproto: a frame or a part of one; empty when more bytes are needed."""
+        """Return the next frame, or a part of it, for wsproto; empty when more bytes are needed."""
         while True:
             if not (self._left or self._is_shut):
                 self._left = self._measure()
@@ -257,8 +257,8 @@ class FastLane:
                 return b""
 
     def _decode(self, most: int) -> list[Union[str, bytes]]:
-        # The hot path, written out: a call costs a tenth of what a short message needs here, and a
-        # chunk of 64 KiB holds six hundred of them.
+        # The hot path, inlined. A call costs a tenth of the time that a short message needs here,
+        # and a chunk of 64 KiB holds six hundred short messages.
         data, at, end = self._data, self._at, len(self._data)
         longest, unmask, from_bytes = self._longest, self._unmask, int.from_bytes
         number_below = TRANSLATE_FROM if unmask is unmask_python else 0
@@ -277,7 +277,7 @@ class FastLane:
             if stop > end or size > longest:
                 break
             if size < number_below:
-                # unmask_number() without its call.
+                # unmask_number(), inlined.
                 mask = (data[start - 4:start] * (size // 4 + 1))[:size]
                 plain = (from_bytes(data[start:stop], "little")
                          ^ from_bytes(mask, "little")).to_bytes(size, "little")
@@ -287,18 +287,18 @@ class FastLane:
                 try:
                     found.append(plain.decode())
                 except UnicodeDecodeError:
-                    self._is_refused = not found  # Else when it is its turn.
+                    self._is_refused = not found  # With messages before it, the next call does it.
                     break
             else:
                 found.append(plain)
             at = stop
         if at == end:
-            data, at = b"", 0  # As _drop_done(), without its call.
+            data, at = b"", 0  # _drop_done(), inlined.
         self._data, self._at = data, at
         return found
 
     def _drop_done(self) -> None:
-        # A connection that falls silent behind a flood would else keep the last 64 KiB of it.
+        # Otherwise a connection that falls silent after a flood would keep the last 64 KiB of it.
         if self._at == len(self._data):
             self._data, self._at = b"", 0
 
@@ -307,7 +307,7 @@ class FastLane:
                 and not self._in_message and not self._is_refused)
 
     def _keep(self) -> bool:
-        """Keep an incomplete frame. False: what comes next is not the lane's."""
+        """Keep an incomplete frame; False if the next frame is not of the lane's kind."""
         data = self._data[self._at:self._at + _LONG + 8]
         head = parse_head(data)
         if head is None:
@@ -321,7 +321,7 @@ class FastLane:
         return True
 
     def _measure(self) -> int:
-        """The size of the next frame, which goes to wsproto; 0 when more bytes are needed to tell."""
+        """Return the size of the next frame, for wsproto; 0 when more bytes are needed to tell."""
         data = self._data[self._at:self._at + 14]
         head = parse_head(data)
         if head is None or self._is_ours(head) and len(data) < head.length:
@@ -330,19 +330,19 @@ class FastLane:
             if (head.opcode == _CONTINUATION) != self._in_message:
                 head = NO_FRAME
             self._in_message = not head.is_final
-        # Behind a fault or a Close nothing is looked at.
+        # After a fault or a Close, nothing more is parsed.
         self._is_shut = head is NO_FRAME or head.opcode == _CLOSE
         return head.length + head.size
 
     def _load(self) -> bool:
-        """Go on to the next chunk. False: there is none."""
+        """Go on to the next chunk; False if there is none."""
         if not self._chunks:
             return False
         chunk = self._chunks.popleft()
         if self._begun is not None:
             self._add(chunk)
         else:
-            # Of the old chunk a few bytes of a head are left, at most.
+            # At most a few bytes of a header are left of the old chunk.
             self._data, self._at = self._data[self._at:] + chunk, 0
         return True
 

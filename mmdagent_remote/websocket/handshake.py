@@ -1,9 +1,9 @@
-"""The opening handshake's HTTP, both ways: a request's head taken apart, a refusal written.
+"""The HTTP of the opening handshake: parses a request's head, writes a refusal. Pure.
 
-wsproto and h11 judge the head; here is what must happen before and beside them.
-h11 refuses the request targets that MMDAgent-EX sends (empty, with blanks, in raw
-UTF-8), so those are mended first; wsproto takes a malformed key and sends no reason
-phrase, which MMDAgent-EX reads, so keys are checked and refusals written by hand. Pure.
+wsproto and h11 validate the head. This module does what must happen before and beside that. h11
+refuses the request targets that MMDAgent-EX sends (empty, with blanks, in raw UTF-8), so those are
+repaired first. wsproto accepts a malformed key, so keys are checked here. wsproto sends no reason
+phrase, but MMDAgent-EX reads it, so refusals are written here.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _HEAD_END = re.compile(rb"\r?\n\r?\n")
 _REQUEST_LINE = re.compile(rb"([!#-'*+.^_`|~\w-]+) (.*) HTTP/([0-9])\.([0-9])\r?\n")
 _MMDAGENT = re.compile(rb"\r?\nX-App-Type:[ \t]*MMDAgent[ \t]*\r?\n", re.IGNORECASE)
 
-# RFC 9110, section 5.5. h11 takes some of them; on a terminal they would do what they like.
+# RFC 9110, section 5.5. h11 accepts some of them. On a terminal they would act as control codes.
 _CONTROLS = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 # Bytes that may stand in a request target as they are (RFC 3986), the percent sign included.
@@ -39,7 +39,7 @@ _TARGET_SAFE = "/?#[]@!$&'()*+,;=:~%"
 class BadRequest(Exception):
     """The request is refused with this status. Internal: it never reaches a user.
 
-    An empty reason takes the standard phrase; ``detail`` is the body's sentence.
+    An empty reason means the standard phrase. ``detail`` is the sentence in the body.
     """
 
     def __init__(self, status: int, detail: str, *, reason: str = "",
@@ -54,7 +54,7 @@ class BadRequest(Exception):
         return f"{self.status} {self.reason}: {self.detail}"
 
     def response(self) -> bytes:
-        """The whole HTTP response, to be followed by the end of the connection."""
+        """Return the whole HTTP response; after it, the caller ends the connection."""
         body = f"{self.detail}\n".encode()
         lines = [
             f"HTTP/1.1 {self.status} {self.reason}",
@@ -75,7 +75,7 @@ def phrase_of(status: int) -> str:
 
 
 class Headers(Mapping[str, str]):
-    """Request headers by name, in any case. Values of a repeated header are joined by commas."""
+    """Request headers by case-insensitive name; a repeated header's values are joined by commas."""
 
     __slots__ = ("_pairs",)
 
@@ -84,7 +84,7 @@ class Headers(Mapping[str, str]):
         for name, value in pairs:
             first, known = found.get(name.lower(), (name, None))
             found[name.lower()] = first, value if known is None else f"{known}, {value}"
-        # Not the dict: they are looked at once, and kept as long as the connection.
+        # A tuple, not the dict: headers are read once, but kept as long as the connection.
         self._pairs = tuple(found.values())
 
     def __getitem__(self, name: str) -> str:
@@ -124,17 +124,17 @@ class Request:
 
 
 def split_head(data: bytes, searched: int = 0) -> Optional[tuple[bytes, bytes]]:
-    """Cut a request's head, with its blank line, from the bytes behind it.
+    """Split a request's head, with its blank line, from the bytes after it.
 
     Args:
         data: all bytes so far.
-        searched: how many of them were seen before, so that a slow sender costs no n*n.
+        searched: how many of them were searched before, so that a slow sender costs linear time.
 
     Returns:
         the head and the rest, or None when the head is not complete.
 
     Raises:
-        BadRequest: it is no HTTP, or longer than it may be.
+        BadRequest: it is not plain HTTP, or it is too long.
     """
     if data[:1] == b"\x16":
         raise BadRequest(400, "This port speaks plain WebSocket (ws://), not TLS.")
@@ -147,7 +147,7 @@ def split_head(data: bytes, searched: int = 0) -> Optional[tuple[bytes, bytes]]:
 
 
 def parse_request(head: bytes, forced: Optional[Profile]) -> tuple[WSConnection, Request]:
-    """Judge a request's head.
+    """Parse and validate a request's head.
 
     Args:
         head: from the request line to the blank line.
@@ -157,7 +157,7 @@ def parse_request(head: bytes, forced: Optional[Profile]) -> tuple[WSConnection,
         the wsproto connection, which waits for the answer, and the request.
 
     Raises:
-        BadRequest: it is no valid WebSocket handshake; its status says why.
+        BadRequest: it is not a valid WebSocket handshake; the status says why.
     """
     if _CONTROLS.search(head, head.find(b"\n")):
         raise BadRequest(400, "A header holds control characters.")
@@ -172,8 +172,8 @@ def parse_request(head: bytes, forced: Optional[Profile]) -> tuple[WSConnection,
         pairs = _all_headers(event)
     except RemoteProtocolError as error:
         raise _refusal(error) from error
-    # wsproto decodes header values as ASCII and host names as IDNA: these are UnicodeErrors,
-    # which are ValueErrors.
+    # wsproto decodes header values as ASCII and host names as IDNA. A failure is a UnicodeError,
+    # which is a ValueError.
     except ValueError as error:
         raise BadRequest(400, "A header holds characters that are not ASCII.") from error
     path, query = _split_target(target)
@@ -184,21 +184,21 @@ def parse_request(head: bytes, forced: Optional[Profile]) -> tuple[WSConnection,
 
 
 def _check_no_body(headers: Headers) -> None:
-    # Its bytes would be taken for frames.
+    # The bytes of a body would be parsed as frames.
     if "Transfer-Encoding" in headers or headers.get("Content-Length", "0").strip("0"):
-        raise BadRequest(400, "The request of a WebSocket has no body.")
+        raise BadRequest(400, "A WebSocket request must not have a body.")
 
 
 def _read_request_line(head: bytes, profile: Profile) -> tuple[bytes, bytes]:
     found = _REQUEST_LINE.match(head)
     if found is None:
-        raise BadRequest(400, "This is no HTTP/1.1 request.")
+        raise BadRequest(400, "This is not an HTTP/1.1 request.")
     method, target, major, minor = found.groups()
     if (major, minor) < (b"1", b"1"):
         # RFC 6455, section 4.1: "the HTTP version MUST be at least 1.1".
         raise BadRequest(505 if major != b"1" else 400, "A WebSocket needs HTTP/1.1.")
     if method != b"GET":
-        raise BadRequest(405, "A WebSocket begins with GET.", headers=(("Allow", "GET"),))
+        raise BadRequest(405, "A WebSocket request must use GET.", headers=(("Allow", "GET"),))
     if profile.mends_target:
         target = _mend_target(target)
         head = b"GET " + target + b" HTTP/1.1\r\n" + head[found.end():]
@@ -216,7 +216,7 @@ def _split_target(target: bytes) -> tuple[str, dict[str, list[str]]]:
         try:
             parts = urlsplit(target)
         except ValueError as error:
-            raise BadRequest(400, "The request target is no URI.") from error
+            raise BadRequest(400, "The request target is not a valid URI.") from error
         if parts.scheme not in (b"http", b"https", b"ws", b"wss") or not parts.netloc:
             raise BadRequest(400, "The request target is neither a path nor a URI.")
         target = (parts.path or b"/") + (b"?" + parts.query if parts.query else b"")
@@ -230,7 +230,7 @@ def _split_target(target: bytes) -> tuple[str, dict[str, list[str]]]:
 
 
 def _all_headers(event: UpgradeRequest) -> list[tuple[str, str]]:
-    # wsproto takes these three out of the list.
+    # wsproto removes these three from the list.
     pairs = [("Host", event.host)]
     if event.extensions:
         pairs.append(("Sec-WebSocket-Extensions", ", ".join(map(str, event.extensions))))
@@ -246,7 +246,7 @@ def _refusal(error: RemoteProtocolError) -> BadRequest:
     status = hint.status_code if isinstance(hint, RejectConnection) else 400
     text = str(error)
     if status == 426 or "Upgrade" in text:
-        # A browser that was pointed here: say what this is.
+        # A person may have opened this address in a browser, so say what it is.
         return BadRequest(
             426, "This is a WebSocket server (mmdagent_remote), made for MMDAgent-EX. "
             "Connect to it with a WebSocket client.",
@@ -255,7 +255,7 @@ def _refusal(error: RemoteProtocolError) -> BadRequest:
 
 
 def _check_key(key: str) -> None:
-    # RFC 6455, section 4.2.1: base64 that decodes to 16 bytes; a repeated one came joined by a comma.
+    # RFC 6455, section 4.2.1: base64 of 16 bytes. A repeated header arrives joined by a comma.
     try:
         good = len(base64.b64decode(key, validate=True)) == 16
     except binascii.Error:

@@ -1,4 +1,4 @@
-"""When a silent peer is pinged, and when it is given up. Pure: the clock is the caller's."""
+"""When to ping a silent peer, and when to give it up. Pure: the caller passes the time."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class Verdict(Enum):
 class KeepAlive:
     """Judges one peer by its silence.
 
-    Any byte is life. A peer is dead when not one byte came for `ping_interval` and
-    `ping_timeout` together, with two pings meanwhile: one pong can be late in a busy peer.
+    Any byte is a sign of life. A peer is dead when no byte came for `ping_interval` plus
+    `ping_timeout`, with two pings sent meanwhile. Two, because a busy peer can send one pong late.
 
     Args:
-        now: on the caller's clock, in seconds.
+        now: the time on the caller's clock, in seconds.
     """
 
     __slots__ = ("_interval", "_timeout", "_since", "_asked", "_pings")
@@ -34,10 +34,10 @@ class KeepAlive:
         self._pings = 0
 
     def judge(self, now: float, *, is_alive: bool) -> Verdict:
-        """Look at the peer once more.
+        """Decide what to do about the peer now.
 
         Args:
-            is_alive: whether a byte came since the last look.
+            is_alive: whether a byte came since the last call.
         """
         if is_alive:
             self._since = now
@@ -47,8 +47,8 @@ class KeepAlive:
         if self._pings == 0:
             is_due = now - self._since >= self._interval
         else:
-            # From the ping, not from the silence: after a stall of our own, a suspended laptop
-            # for example, the peer still gets its time to answer.
+            # Measured from the ping, not from the start of the silence. So after a stall on our
+            # side, for example a suspended laptop, the peer still has its time to answer.
             pause = self._interval if self._timeout is None else self._timeout / 2
             is_due = now - self._asked >= pause
         if not is_due:

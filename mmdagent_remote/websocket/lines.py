@@ -1,9 +1,9 @@
-"""Where a line is cut, and where lines become frame payloads. Pure.
+"""Cuts texts into lines, and makes frame payloads from lines. Pure.
 
 Incoming: :func:`cut_lines` turns a text message into lines. Outgoing:
 :func:`prepare_line` checks and encodes one line for one kind of peer, and
-:func:`next_payload` takes the next frame's payload from what waits.
-:class:`EchoMemory` recognises what MMDAgent-EX sends back.
+:func:`next_payload` takes the next frame's payload from the send queue.
+:class:`EchoMemory` recognises the lines that MMDAgent-EX sends back.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from ..limits import CUT_ECHO, ECHO_MEMORY
 from ..message import check_line
 from ..profile import Profile, echo_of, wrap
 
-# LF, CR and CRLF only: str.splitlines() would also cut at U+2028 or a form feed, inside a text.
+# LF, CR and CRLF only. str.splitlines() would also cut inside a text, at U+2028 or a form feed.
 _LINE = re.compile("[^\r\n]+")
 
-# "SND" and four digits, the length of the sound behind them.
+# "SND" and four digits, the length of the sound after them.
 _CHUNK_HEAD = re.compile(rb"SND([0-9]{4})")
 
 
 def cut_lines(text: str) -> Iterator[str]:
-    """The lines of one text message, empty ones dropped, one at a time.
+    """Yield the lines of one text message, without empty ones.
 
-    The end of the message ends a line. Lazily, since a message of newlines
-    would else become a list many times its size.
+    The end of the message ends a line. Lazy, since a message of many newlines
+    would otherwise become a list many times its size.
     """
     return (found.group() for found in _LINE.finditer(text))
 
@@ -54,21 +54,21 @@ def prepare_line(line: object, profile: Profile) -> OutgoingLine:
 
     Raises:
         TypeError: it is not a ``str``.
-        InvalidMessage: it cannot be carried, to this peer or at all.
+        InvalidMessage: it cannot be sent, to this peer or at all.
     """
     return encode_line(check_line(line), profile)
 
 
 def encode_line(text: str, profile: Profile) -> OutgoingLine:
-    """Encode a line that :func:`~mmdagent_remote.message.check_line` has returned, for one kind of peer.
+    """Encode a line that :func:`~mmdagent_remote.message.check_line` returned, for a kind of peer.
 
     Raises:
-        InvalidMessage: it cannot be carried to this peer.
+        InvalidMessage: it cannot be sent to this peer.
     """
     if not profile.wraps:
         return OutgoingLine(text.encode() + b"\n", None, text)
     wrapped = wrap(text)
-    # What is issued inside must itself be a line that may be issued.
+    # MMDAgent-EX issues the part after the wrapper, so that part must be a valid line as well.
     echo = echo_of(text)
     if echo is not None and echo is not text:
         check_line(echo)
@@ -87,7 +87,7 @@ def prepare_text(text: object, profile: Profile) -> list[OutgoingLine]:
 
     Raises:
         TypeError: it is not a ``str``.
-        InvalidMessage: it holds a lone surrogate; or the peer takes whole lines, and it is not.
+        InvalidMessage: it holds a lone surrogate, or it is not whole lines and the peer needs that.
     """
     if not isinstance(text, str):
         raise TypeError(f"send_text() takes a str, not {type(text).__name__}")
@@ -98,7 +98,7 @@ def prepare_text(text: object, profile: Profile) -> list[OutgoingLine]:
             raise InvalidMessage(
                 "the text holds a lone surrogate, which has no UTF-8 form") from error
     if not text.endswith("\n"):
-        raise InvalidMessage("towards MMDAgent-EX a text is whole lines, each with its newline")
+        raise InvalidMessage("a text to MMDAgent-EX must be whole lines, each with its newline")
     return [prepare_line(line, profile) for line in text[:-1].split("\n")]
 
 
@@ -107,7 +107,7 @@ def prepare_binary(data: object, profile: Profile) -> list[bytes]:
 
     Raises:
         TypeError: it is not ``bytes``, ``bytearray`` or ``memoryview``.
-        InvalidMessage: the peer takes audio chunks, and these are none.
+        InvalidMessage: the peer takes only whole audio chunks, and these are not.
     """
     if not isinstance(data, (bytes, bytearray, memoryview)):
         raise TypeError(f"send_binary() takes bytes, not {type(data).__name__}")
@@ -120,7 +120,7 @@ def prepare_binary(data: object, profile: Profile) -> list[bytes]:
         end = head.end() + int(head.group(1)) if head else 0
         if head is None or end > len(data) or end == head.end() or (end - head.end()) % 2:
             raise InvalidMessage(
-                f"no whole audio chunk (SND, four digits, so many bytes of 16-bit sound) "
+                f"not a whole audio chunk (SND, four digits, so many bytes of 16-bit sound) "
                 f"at byte {start}: {data[start:start + 12]!r}")
         if end - start > profile.max_chunk:
             raise InvalidMessage(f"an audio chunk of {end - start} bytes with its head; "
@@ -128,11 +128,11 @@ def prepare_binary(data: object, profile: Profile) -> list[bytes]:
         chunks.append(data[start:end])
         start = end
     if not chunks:
-        raise InvalidMessage("an empty message; MMDAgent-EX takes an empty frame for a disconnect")
+        raise InvalidMessage("an empty message; MMDAgent-EX treats an empty frame as a disconnect")
     return chunks
 
 
-#: What waits in a send queue: lines are joined to text frames, bytes are one binary frame each.
+#: An item of the send queue: lines are joined into text frames, bytes are one binary frame each.
 Outgoing = Union[OutgoingLine, bytes]
 
 
@@ -146,11 +146,11 @@ def next_payload(waiting: deque[Outgoing], max_frame: Optional[int],
     """Take the payload of the next frame from the queue, which must not be empty.
 
     Args:
-        taken_out: is given the items whose payload it is.
+        taken_out: the items of the payload are appended to it.
 
     Returns:
-        the payload, whether it is text, and the payloads, of the same kind, that must follow at once: a
-        line or a chunk longer than ``max_frame`` is cut over consecutive frames with nothing between.
+        the payload, whether it is text, and the payloads of the same kind that must follow at once.
+        A line or a chunk longer than ``max_frame`` is cut over consecutive frames, nothing between.
     """
     first = waiting.popleft()
     if taken_out is not None:
@@ -179,10 +179,10 @@ def next_payload(waiting: deque[Outgoing], max_frame: Optional[int],
 
 
 def _cut_characters(data: bytes, size: int) -> list[bytes]:
-    # A text frame is UTF-8 by itself, so never inside a character: a continuation byte is 10xxxxxx.
+    # Each text frame must be UTF-8 by itself, so never cut before a continuation byte (10xxxxxx).
     parts = []
     while len(data) > size:
-        # A newline alone would be a frame that begins with one, so it takes a character along.
+        # A frame must not begin with a newline. So a last newline takes a character along.
         end = _boundary(data, size - (len(data) == size + 1)) or _boundary(data, size) or size
         parts.append(data[:end])
         data = data[end:]
@@ -196,10 +196,10 @@ def _boundary(data: bytes, end: int) -> int:
 
 
 class EchoMemory:
-    """The last lines sent, to tell their echoes from the peer's own words.
+    """Remembers the last lines sent, to tell their echoes from the peer's own lines.
 
-    Not thread-safe: the connection calls it under its state lock, `sent` before the
-    line leaves, so that no echo can be faster than its memory.
+    Not thread-safe: the connection calls it under its state lock. It calls `sent` before the line
+    leaves, so that no echo arrives before its line is remembered.
     """
 
     __slots__ = ("_order", "_count")
@@ -222,14 +222,14 @@ class EchoMemory:
             if whole is None:
                 return False
             line = whole
-        # Echoes come in the order of the lines, so that this finds it at or near the front.
+        # Echoes arrive in the order of the lines, so the search ends at or near the front.
         self._order.remove(line)
         self._forget(line)
         return True
 
     def _cut_from(self, line: str) -> Optional[str]:
-        # The echo of a line that is too long ends after 2047 bytes, maybe inside a character, which was
-        # then replaced. Only a profile with another max_line lets such a line out.
+        # The echo of a line that is too long ends after 2047 bytes. That may be inside a character,
+        # which was then replaced. Only a profile with another max_line allows such a line.
         size = len(line) * 4
         if size < CUT_ECHO or len(line.encode("utf-8", "replace")) < CUT_ECHO:
             return None

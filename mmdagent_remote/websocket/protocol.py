@@ -1,13 +1,12 @@
 """One WebSocket connection without its socket: bytes in, events out. Pure.
 
-:class:`ServerProtocol` is wsproto with what wsproto leaves to its user: messages put
-together from their pieces, sizes counted, pings and Close frames answered, and whose
-fault an error is. :class:`Inbound` makes lines from its messages.
+:class:`ServerProtocol` adds to wsproto what wsproto leaves to its user. It joins messages from
+their pieces, counts sizes, makes pongs and Close frames, and decides whose fault an error is.
+:class:`Inbound` makes lines from its messages.
 
-Events are pulled **one at a time**. What lies behind an event is not looked at
-before the event was handled, so that the echo of one message is on the wire before
-the Close that answers a fault in the next frame. Only whole messages without a fault may be
-taken several at once (:meth:`Inbound.next_items`), up to whatever else comes.
+Events are pulled **one at a time**. Bytes after an event are not parsed before it was handled. So
+the echo of one message is on the wire before the Close that answers a fault in the next frame. Only
+whole, valid messages may be taken together (:meth:`Inbound.next_items`), up to anything else.
 
 Plain data frames take the fast lane (``fastlane.py``), past wsproto.
 """
@@ -43,14 +42,14 @@ class PingReceived(NamedTuple):
 
 
 class PeerClosed(NamedTuple):
-    """The peer sent a Close frame (1005: without a code). It waits for ours."""
+    """The peer sent a Close frame (1005: without a code) and waits for ours."""
 
     code: int
     reason: str
 
 
 class PeerFault(NamedTuple):
-    """The peer broke the protocol or a bound; the Close frame to send has this code."""
+    """The peer broke the protocol or exceeded a bound; the Close frame to send has this code."""
 
     code: int
     reason: str
@@ -58,16 +57,16 @@ class PeerFault(NamedTuple):
 
 #: What :meth:`ServerProtocol.next_event` returns: whole messages are plain str and bytes.
 ProtocolEvent = Union[str, bytes, PingReceived, PeerClosed, PeerFault]
-#: What :meth:`Inbound.next_item` returns: what a handler gets (a plain str is a whole text, for a
-#: handler with its own ``on_text``), or what ends or answers.
+#: What :meth:`Inbound.next_item` returns: an item for the handler (a plain str is a whole text, for
+#: a handler with its own ``on_text``), or a control event.
 Item = Union[Message, str, bytes]
 Control = Union[PingReceived, PeerClosed, PeerFault]
 
 
 class LenientText(Extension):
-    """Replaces what is no UTF-8 in text frames, before wsproto would close for it (1007).
+    """Replaces invalid UTF-8 in text frames, before wsproto would close for it (1007).
 
-    Never offered nor negotiated: wsproto's door for extensions is the public place
+    Never offered or negotiated. wsproto's extension interface is the public place
     where a frame's payload can be seen before it is decoded.
     """
 
@@ -78,16 +77,16 @@ class LenientText(Extension):
         self._is_control = False
 
     def enabled(self) -> bool:
-        """Always: it is not negotiated."""
+        """Always True, since it is not negotiated."""
         return True
 
     def offer(self) -> bool:
-        """Never: it is not on the wire."""
+        """Always False, since it is not on the wire."""
         return False
 
     def frame_inbound_header(self, proto: Union[FrameDecoder, FrameProtocol], opcode: Opcode,
                              rsv: RsvBits, payload_length: int) -> RsvBits:
-        """Note what the frame is; a control frame may stand between a text's fragments."""
+        """Record the frame's kind; a control frame may come between a text's fragments."""
         self._is_control = opcode.iscontrol()
         if opcode is Opcode.TEXT:
             self._decoder = getincrementaldecoder("utf-8")("replace")
@@ -97,14 +96,14 @@ class LenientText(Extension):
 
     def frame_inbound_payload_data(
             self, proto: Union[FrameDecoder, FrameProtocol], data: bytes) -> bytes:
-        """Mend a piece of text."""
+        """Repair a piece of text."""
         if self._is_control or self._decoder is None:
             return data
         return self._decoder.decode(data).encode()
 
     def frame_inbound_complete(
             self, proto: Union[FrameDecoder, FrameProtocol], fin: bool) -> Optional[bytes]:
-        """A character that the end of the message cuts is replaced as well."""
+        """Replace a character that is cut by the end of the message."""
         if self._is_control or self._decoder is None or not fin:
             return None
         return self._decoder.decode(b"", True).encode()
@@ -130,31 +129,31 @@ class ServerProtocol:
         self._events: Optional[Iterator[Event]] = None
         self._pieces = bytearray()
         self._fragments = 0
-        # Without a lane: what wsproto is still to get.
+        # Without a lane: bytes that wsproto has not received yet.
         self._unfed: list[bytes] = []
         self._step = 0
-        #: Whether the peer has answered a ping, and so has read what came before it.
+        #: Whether the peer has answered a ping, and so has read everything before it.
         self.has_pong = False
         self._over = False
-        #: Whether data frames may be made: what wsproto's state says, without three calls for each.
+        #: Whether data frames may be made. A copy: asking wsproto takes three calls for each frame.
         self.can_send = ws.state is ConnectionState.OPEN
-        #: Whether nothing can be told without more bytes; spares a look before each read.
+        #: Whether no event is possible without more bytes. Saves a check before each read.
         self.is_dry = True
         self._lane: Optional[FastLane] = None
         if fast_lane and fastlane.AVAILABLE:
             self._lane = FastLane(limits.max_message_size)
 
     def accept(self, request: Request, subprotocol: Optional[str], *, compression: bool) -> bytes:
-        """The bytes of the 101 response, which opens the connection."""
+        """Open the connection; returns the bytes of the 101 response."""
         extensions: list[Extension] = []
         if self._lenient:
-            # It would mend compressed bytes; and MMDAgent-EX offers no compression.
+            # No compression: LenientText would alter compressed bytes. MMDAgent-EX offers none.
             extensions = [LenientText()]
         elif compression:
             extensions = [Deflate()]
         data = self._ws.send(AcceptConnection(subprotocol=subprotocol, extensions=extensions))
         if isinstance(self._ws, WSConnection) and self._ws.handshake.connection is not None:
-            # Without what has read the request: 6 KB for each connection.
+            # Drops the request's parser, which takes 6 KB for each connection.
             self._ws = self._ws.handshake.connection
         if any(isinstance(each, Deflate) and each.enabled() for each in extensions):
             self._step = COMPRESSED_STEP
@@ -165,9 +164,9 @@ class ServerProtocol:
     # What comes in
 
     def receive_data(self, data: bytes) -> None:
-        """Take bytes from the peer; :meth:`next_event` then tells what they say."""
+        """Take bytes from the peer; :meth:`next_event` then returns what they mean."""
         if self._over:
-            return  # After a fault or a Close nothing more is looked at (RFC 6455, section 7.1.7).
+            return  # After a fault or a Close, nothing more is parsed (RFC 6455, section 7.1.7).
         self.is_dry = False
         if self._lane is not None:
             self._lane.receive_data(data)
@@ -179,7 +178,7 @@ class ServerProtocol:
             self._unfed.append(data[start:start + self._step])
 
     def messages(self, most: int) -> list[Union[str, bytes]]:
-        """Whole messages without a fault that come next and can be had at once, at most so many."""
+        """Return the next whole, valid messages that are available at once, at most `most`."""
         if self.is_dry or self._lane is None or self._over or self._events is not None:
             return []
         found = self._lane.messages(most)
@@ -187,7 +186,7 @@ class ServerProtocol:
         return found
 
     def next_event(self) -> Optional[ProtocolEvent]:
-        """The next thing that the peer said, or None when more bytes are needed."""
+        """Return the peer's next event, or None when more bytes are needed."""
         while not self._over and not self.is_dry:
             if self._events is None:
                 messages = self.messages(1)
@@ -242,7 +241,7 @@ class ServerProtocol:
 
     def _end(self, event: CloseConnection) -> ProtocolEvent:
         code, reason = int(event.code), event.reason or ""
-        # A parse failure is the same event as the peer's Close, but leaves wsproto's state as it was.
+        # A parse failure gives the same event as the peer's Close, but does not change the state.
         if self._ws.state in (ConnectionState.OPEN, ConnectionState.LOCAL_CLOSING):
             return self._fault(code, reason)
         self._over, self.can_send = True, False
@@ -263,7 +262,7 @@ class ServerProtocol:
         return self._lane is not None
 
     def data_frame(self, payload: bytes, *, text: bool) -> bytes:
-        """One whole message; `payload` of a text is valid UTF-8. This is where a frame is made."""
+        """Make the frame of one whole message; the `payload` of a text must be valid UTF-8."""
         if self._lane is not None and self.can_send:
             return fastlane.data_frame(payload, text=text)
         if text:
@@ -271,33 +270,33 @@ class ServerProtocol:
         return self._ws.send(BytesMessage(data=payload))
 
     def ping_frame(self, payload: bytes) -> bytes:
-        """A ping. Never without a body: MMDAgent-EX answers an empty one wrongly."""
+        """Make a ping. Never with an empty payload: MMDAgent-EX answers an empty ping wrongly."""
         return self._ws.send(Ping(payload=payload))
 
     def pong_frame(self, payload: bytes) -> bytes:
-        """The answer to a ping, or nothing once a Close frame was made or received."""
+        """Make the answer to a ping; empty once a Close frame was made or received."""
         return self._ws.send(Pong(payload=payload)) if self.can_send else b""
 
     def close_frame(self, code: int, reason: str) -> bytes:
-        """Our Close frame, which begins or answers a close; empty when it was made already."""
+        """Make our Close frame, which begins or answers a close; empty if it was made before."""
         if self._ws.state not in (ConnectionState.OPEN, ConnectionState.REMOTE_CLOSING):
             return b""
         self.can_send = False
         if self._lane is not None:
             self._lane.shut()
         if self._empty_close or code == 1005:
-            # The enum member, not the number, makes an empty Close.
+            # wsproto makes an empty Close of the enum member, but not of the number.
             return self._ws.send(CloseConnection(code=CloseReason.NO_STATUS_RCVD))
         return self._ws.send(CloseConnection(code=code, reason=reason))
 
 
 class Inbound:
-    """Lines from a connection's messages, echoes marked. Not thread-safe.
+    """Makes lines from a connection's messages, and marks echoes. Not thread-safe.
 
     Args:
-        cut_text: False hands whole texts on, for a handler with its own ``on_text``.
+        cut_text: False passes whole texts on, for a handler with its own ``on_text``.
         cut_binary: likewise for binary messages.
-        keep_echoes: False drops echoes here, so that nobody ever sees one.
+        keep_echoes: False drops echoes here, so that only taps ever see one.
     """
 
     __slots__ = ("protocol", "echoes", "_limits", "_lenient", "_cut_text", "_cut_binary",
@@ -312,23 +311,23 @@ class Inbound:
         self._cut_text = cut_text
         self._cut_binary = cut_binary
         self._keep_echoes = keep_echoes
-        # Whole messages that were taken together, and the lines of the one before them.
+        # Whole messages that were taken together, and the rest of the lines of the one before them.
         self._messages: list[Union[str, bytes]] = []
         self._lines: Optional[Iterator[str]] = None
         self._check_size = False
-        # A character takes at most four bytes; what is sure to be short enough is not encoded.
+        # A character takes at most four bytes, so a short line need not be encoded to be measured.
         self._sure_size = limits.max_line_size // 4
-        #: Functions that are shown each line, echoes included. They are called under the state lock, so
-        #: they only append to a bounded collection of their own.
+        #: Functions that are called with each line, echoes included. They are called under the
+        #: state lock, so they only append to a bounded collection of their own.
         self.taps: tuple[Callable[[Message], None], ...] = ()
 
     @property
     def is_dry(self) -> bool:
-        """Whether there is nothing without more bytes."""
+        """Whether nothing is available without more bytes."""
         return self.protocol.is_dry and self._lines is None and not self._messages
 
     def next_item(self) -> Union[Item, Control, None]:
-        """The next line or whole message, a control event, or None: more bytes are needed."""
+        """Return the next line, whole message or control event; None if more bytes are needed."""
         while True:
             if self._lines is not None:
                 line = next(self._lines, None)
@@ -347,7 +346,7 @@ class Inbound:
                     return event
                 text = self._text_of(event)
                 if text is None:
-                    return PeerFault(1003, "a binary message that is no text")
+                    return PeerFault(1003, "a binary message that is not text")
                 event = text
             if not isinstance(event, str):
                 return event
@@ -356,9 +355,9 @@ class Inbound:
             self._begin(event)
 
     def next_items(self, most: int) -> list[Item]:
-        """Lines and whole messages that come next and can be had at once, at most so many.
+        """Return the next lines and whole messages that are available at once, at most `most`.
 
-        Where nothing is so simple, :meth:`next_item` goes on.
+        The list ends before the first item that is not so simple; :meth:`next_item` returns that.
         """
         if self._lines is not None:
             return self._next_lines(most)
@@ -368,13 +367,13 @@ class Inbound:
         items: list[Item] = []
         for number, text in enumerate(messages):
             if cut_text and type(text) is str:
-                # Nearly every message is one line, with its end or without.
+                # Nearly every message is one line, with or without a newline.
                 line = text[:-1] if text[-1:] == "\n" else text
                 if not line or len(line) > sure_size or "\n" in line or "\r" in line:
                     self._messages = messages[number:]
                     break
                 if is_plain:
-                    # Half the time of Message(line), which is a tenth of all that a short message takes.
+                    # Half the time of Message(line), which is a tenth of a short message's total.
                     message = new(Message, line)
                     message.is_echo = False
                     items.append(message)
@@ -396,7 +395,7 @@ class Inbound:
         return [item for line in lines if (item := self._message(line)) is not None]
 
     def cut(self, text: str) -> Iterator[Union[Message, PeerFault]]:
-        """The lines of a text that a handler was given whole, echoes marked, up to a fault."""
+        """Yield the lines of a text that a handler got whole, echoes marked, up to a fault."""
         for line in cut_lines(text):
             item = self._line(line, check_size=True)
             if item is not None:
@@ -409,7 +408,7 @@ class Inbound:
         self._check_size = len(text) * 4 > self._limits.max_line_size
 
     def _line(self, line: str, *, check_size: bool) -> Union[Message, PeerFault, None]:
-        # A text of the user's own may hold what has no UTF-8 form.
+        # A text that comes from the user may hold lone surrogates, which have no UTF-8 form.
         if check_size and len(line.encode("utf-8", "surrogatepass")) > self._limits.max_line_size:
             return PeerFault(1009, f"line of more than {self._limits.max_line_size} bytes")
         return self._message(line)
