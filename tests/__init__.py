@@ -1,4 +1,12 @@
-"""The tests. ``python -m unittest`` runs their files side by side; see ``parallel.py``."""
+"""The tests. ``python -m unittest`` runs their files side by side; see ``parallel.py``.
+
+- ``websocket``, ``connection``, ``serving``, ``speech``, ``sound``, ``vocabulary``, ``testing``, ``cli``: the
+  tests of the wing of that name, a file for each module, or several. Those of the top are here.
+- ``peers``, ``lifecycle``, ``complaints``, ``samples``: the whole server, and programs that use it.
+- ``long``: attacks, and what needs a compiler; ``python -m tests.long``.
+- ``benchmark``, ``soak``, ``autobahn``: programs to be run by hand, and tests that they work.
+- ``support.py`` has the base class, ``client.py`` a client that does what it is told.
+"""
 
 from __future__ import annotations
 

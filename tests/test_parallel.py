@@ -134,11 +134,11 @@ class ParallelTest(unittest.TestCase):
 
     def test_a_file_that_hangs(self) -> None:
         """It is ended after a time, and says where its threads are."""
-        self.enterContext(mock.patch.object(parallel, "FILE_TIMEOUT", 4.0))
+        self.enterContext(mock.patch.object(parallel, "FILE_TIMEOUT", 12.0))
         names = self.write(hanging="import time, unittest\nclass T(unittest.TestCase):\n"
                                    "    def test_a(self): time.sleep(1000)\n")
         result, printed = self.run_files(names)
-        self.assertIn("none in 4.0 s", result.errors[0][1])
+        self.assertIn("none in 12.0 s", result.errors[0][1])
         self.assertIn("hanging.py", printed)
 
     @unittest.skipUnless(os.name == "posix", "Ctrl-C is sent as a signal")

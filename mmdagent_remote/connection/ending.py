@@ -111,7 +111,7 @@ class Ending:
             normal = code in _NORMAL_CODES or by_peer and self._profile.ends_without_close
             self.end = End(code, reason, ours, normal)
             if ours:
-                # What was not delivered is dropped: read() takes from this without checking the end.
+                # Undelivered lines are dropped; read() takes from this without checking the end.
                 self._queue.ready.clear()
             if self.closing is None:
                 self.closing = Deadline(self._limits.close_timeout)
@@ -137,9 +137,10 @@ class Ending:
         It must be quick and acquire only leaf locks.
         """
         with self._state:
-            self._farewells.append(farewell)
-        if self.end is not None:
-            farewell()
+            if self.end is None:
+                self._farewells.append(farewell)
+                return
+        farewell()
 
     def fail_if_ended(self, wait: Wait) -> None:
         """Call after registering a wait: fail it if the connection has ended."""

@@ -157,7 +157,7 @@ class Application:
         if name == "RECOG_MODIFY":
             return [] if args[0].startswith("PREDICT") else ["|".join(["RECOG_EVENT_MODIFY", *args])]
         if name in ("INFOTEXT_FILE", "INFOTEXT_STRING"):
-            return ["INFOTEXT_EVENT_SHOW"]  # The user closes it, so no other event follows.
+            return ["INFOTEXT_EVENT_SHOW"]  # Only the user closes it, so no close event follows.
         if name == "MENU":
             return ["|".join(["MENU_EVENT", *args[:3 if "ITEM" in args[0] else 2]])]
         if name == "MODEL_BINDFACE" and len(args) == 7:
@@ -268,7 +268,7 @@ class Application:
         entry = _Later(now + seconds / self._hurry, next(self._numbers), key, said)
         self._running[key] = entry
         heapq.heappush(self._later, entry)
-        # Every line heard moves the idle time and leaves a void entry. This keeps the heap bounded.
+        # Each line heard moves the idle time and leaves a void entry. This bounds their number.
         if len(self._later) > 2 * len(self._running) + 64:
             self._later = [each for each in self._later if self._running.get(each.key) is each]
             heapq.heapify(self._later)

@@ -25,15 +25,15 @@ from .link import Link
 from .receiver import Fate, Fault, Issued, Receiver, Sound, TolerantReceiver
 from .record import Record
 
-#: It speaks only when nothing has arrived for so many seconds.
+#: It speaks only when nothing has arrived for this many seconds.
 QUIET = 0.010
-#: What arrives within so many seconds of the 101 is stuck until something arrives later.
+#: What arrives within this many seconds of the 101 is stuck until something arrives later.
 STUCK = 0.015
-#: If bytes of one frame arrive more than so many seconds apart, the connection breaks.
+#: If bytes of one frame arrive more than this many seconds apart, the connection breaks.
 APART = 0.008
 #: Seconds between attempts to connect, and after "Too Many Requests".
 RETRY, RETRY_ELSEWHERE = 0.5, 0.2
-#: A 101 that takes more seconds comes after the start-up events, which are then lost.
+#: A 101 that takes more seconds than this comes after the start-up events, which are then lost.
 _QUICK = 0.5
 #: Seconds that the real one waits for the answer to its handshake.
 _HANDSHAKE = 60.0

@@ -15,7 +15,7 @@ from typing import Optional
 
 from .frames import Refused, check_answer, new_key, request_of
 
-#: A blocking step is cut into slices of so many seconds, so that ending the agent never takes long.
+#: A blocking step is cut into slices of this many seconds, so that ending the agent is quick.
 _SLICE = 0.05
 # struct linger, on and zero seconds, of two ints; on Windows of two shorts.
 _NO_LINGER = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)

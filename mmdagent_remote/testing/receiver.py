@@ -19,7 +19,7 @@ from typing import Optional, Union
 ROOM = 8191
 #: Maximum bytes of a line with its newline. A longer line overruns a buffer, and its echo is cut.
 MAX_LINE = 2047
-#: Up to so many bytes the program survived the overrun; from 5000 on it never did.
+#: With up to this many bytes the program survived the overrun; from 5000 on it never did.
 MAX_OVERRUN = 4097
 #: The largest chunk of sound that fits the buffer with its header of seven bytes.
 MAX_SOUND = 8184

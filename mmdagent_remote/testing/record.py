@@ -98,7 +98,7 @@ class Record:
         seen = 0
         with self._news:
             while True:
-                # Each line is checked only once: a predicate may be slow, and the lines may be many.
+                # Each line is checked only once: a predicate may be slow and the lines many.
                 first = len(self._open) - min(self._added - seen, len(self._open))
                 for index, line in enumerate(islice(self._open, first, None), first):
                     if matches(line):

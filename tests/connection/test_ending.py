@@ -143,6 +143,16 @@ class EndingTest(TestCase):
             ending.raise_closed()
         return caught.exception.code, caught.exception.reason
 
+    def test_a_farewell_amid_the_end(self) -> None:
+        """A farewell that is registered just while the end is published is called once as well."""
+        told: list[str] = []
+        wait = Wait(["A"])
+        self.waits.add(wait)
+        # Its callbacks run behind the end, and before the farewells.
+        wait.future.add_done_callback(lambda _: self.ending.on_end(lambda: told.append("told")))
+        self.ending.finish(1001, "away")
+        self.assertEqual(told, ["told"])
+
     def test_what_callers_are_told(self) -> None:
         """Before the end is there, a caller is told that it closes, or that the peer is gone."""
         self.ending.begin(1001, "")
