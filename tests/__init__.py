@@ -1,7 +1,7 @@
 """The tests. ``python -m unittest`` runs their files side by side; see ``parallel.py``.
 
-- ``websocket``, ``connection``, ``serving``, ``speech``, ``sound``, ``vocabulary``, ``testing``, ``cli``: the
-  tests of the wing of that name, a file for each module, or several. Those of the top are here.
+- ``websocket``, ``connection``, ``serving``, ``speech``, ``sound``, ``vocabulary``, ``testing``,
+  ``cli``: the tests of that wing, a file or several for each module. Those of the top are here.
 - ``peers``, ``lifecycle``, ``complaints``, ``samples``: the whole server, and programs that use it.
 - ``long``: attacks, and what needs a compiler; ``python -m tests.long``.
 - ``benchmark``, ``soak``, ``autobahn``: programs to be run by hand, and tests that they work.
