@@ -1,4 +1,4 @@
-"""What the tests of hostile peers share: memory at its worst moment, the log, floods."""
+"""What the tests of hostile peers share: the peak of memory, the log, floods."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from mmdagent_remote import Message
 from .client import Client
 from .support import DEADLINE, Recorder, TestCase, wait_until
 
-#: Generous: what is promised within a tenth of a second may take so long on a loaded machine.
+#: Seconds. What is promised within a tenth of a second may take this long on a loaded machine.
 LATE = 8.0
 
-#: What an attack may take of our memory.
+#: How many bytes of our memory an attack may take.
 MOST_MEMORY = 2_000_000
 
-#: SO_LINGER of no seconds: close() is a reset.
+#: SO_LINGER of 0 seconds: close() sends a reset.
 RESET = b"\1\0\0\0\0\0\0\0"
 
 
@@ -41,12 +41,12 @@ class LogLines(logging.Handler):
         self.records: list[logging.LogRecord] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep it, unless it tells of the server's own life."""
+        """Keep the record, unless it is about the server itself, not a connection."""
         if record.name != "mmdagent_remote.server":
             self.records.append(record)
 
     def at(self, level: int) -> list[str]:
-        """The texts of those at this level or above."""
+        """The texts of the records at this level or above."""
         return [each.getMessage() for each in self.records if each.levelno >= level]
 
 
@@ -54,14 +54,14 @@ class HostileCase(TestCase):
     """Measures what an attack costs."""
 
     def setUp(self) -> None:
-        # That TLS is not on port 443 is no news here.
+        # Without the warning that TLS is not on port 443.
         server_log = logging.getLogger("mmdagent_remote.server")
         server_log.setLevel(logging.ERROR)
         self.addCleanup(server_log.setLevel, logging.NOTSET)
 
     @contextmanager
     def memory_bounded(self, most: int = MOST_MEMORY) -> Iterator[None]:
-        """Fails when at any moment inside more memory is in use than before.
+        """Fails if the peak of memory inside exceeds the memory before by `most` bytes.
 
         Counts what Python allocates in this process, the client's part too.
         """
@@ -91,8 +91,8 @@ class HostileCase(TestCase):
         self.assertFalse([each for each in lines.records if each.exc_info])
 
     def assert_idle(self) -> None:
-        """Nothing in this process turns in circles: it uses little of a core for half a second."""
-        # Short work that is still under way may end first; a loop without end never does.
+        """No thread of this process spins: for half a second it uses little of a core."""
+        # Several tries: short work that is still under way ends, an endless loop does not.
         def half_a_second() -> float:
             began = time.process_time()
             threading.Event().wait(0.5)
@@ -107,7 +107,7 @@ class HostileCase(TestCase):
         self.assertLess(time.monotonic() - began, LATE)
 
     def flood(self, client: Client, piece: bytes, count: int) -> int:
-        """Send a piece so many times, or until the server has had enough; how often it was."""
+        """Send a piece `count` times, or until that fails; returns how often it was sent."""
         for sent in range(count):
             try:
                 client.send(piece)

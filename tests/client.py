@@ -1,6 +1,6 @@
 """A WebSocket client that does exactly what it is told: frames by hand, no library.
 
-It does not answer pings nor Close frames by itself, and sees every frame as it came.
+It does not answer pings or Close frames by itself, and returns every frame as it came.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
 
 
 class Frame(NamedTuple):
-    """One frame from the server, and when its last byte was there."""
+    """One frame from the server, and when its last byte had arrived."""
 
     fin: bool
     opcode: int
@@ -62,7 +62,7 @@ def request(path: str | bytes = "/", *headers: str, mmdagent: bool = False) -> b
 
 
 class Client:
-    """A connected socket with frames in both directions. ``open=False`` sends no request."""
+    """A connected socket, with frames in both directions. ``open=False`` sends no request."""
 
     def __init__(self, server: Server, path: str | bytes = "/", *headers: str,
                  mmdagent: bool = False, open: bool = True,
@@ -134,14 +134,14 @@ class Client:
         return Frame(bool(first & 0x80), first & 0x0F, payload, time.monotonic())
 
     def data_frame(self) -> Frame:
-        """The next frame that is no ping."""
+        """The next frame that is not a ping."""
         while True:
             found = self.frame()
             if found.opcode != PING:
                 return found
 
     def lines(self, count: int) -> list[str]:
-        """So many lines, from as many frames as they come in."""
+        """The next `count` lines, however many frames they come in."""
         text = ""
         while text.count("\n") < count:
             found = self.data_frame()
@@ -150,7 +150,7 @@ class Client:
         return text.split("\n")[:-1]
 
     def close_code(self) -> Optional[int]:
-        """Skip to the Close frame; its code, None when it is empty."""
+        """Skip to the Close frame; returns its code, or None if it is empty."""
         while True:
             found = self.frame()
             if found.opcode == CLOSE:

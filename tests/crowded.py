@@ -1,4 +1,4 @@
-"""The suite with every thread going through the turnstile: ``python -m tests.crowded``."""
+"""The suite with every reading thread going through the turnstile: ``python -m tests.crowded``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every test stands on: a base class that finds leaks, and waits with deadlines."""
+"""What all tests share: a base class that finds leaks, and waits with deadlines."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import time
 import unittest
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Optional, Union
 
 from mmdagent_remote import Handler, Server
 
@@ -19,19 +19,25 @@ DATA = Path(__file__).parent / "data"
 PROJECT = Path(__file__).parent.parent
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    # Of a shell that runs us in the background; the programs that tests start would ignore Ctrl-C, too.
+    # A shell that runs us in the background sets this; programs of the tests would inherit it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-#: Generous: a test that waits for an event fails after so long, on a loaded machine too.
+#: Seconds after which a wait for an event fails; long enough for a loaded machine.
 DEADLINE = 20.0
 
 
-def wait_until(condition: Callable[[], object], what: str = "", timeout: float = DEADLINE) -> None:
-    """Wait until a condition holds, or fail."""
+def wait_until(condition: Callable[[], object], what: Union[str, Callable[[], str]] = "",
+               timeout: float = DEADLINE) -> None:
+    """Wait until a condition holds, or fail.
+
+    Args:
+        what: what was waited for; a function tells it as it is at the end.
+    """
     end = time.monotonic() + timeout
     while not condition():
         if time.monotonic() > end:
-            raise AssertionError(f"did not come true within {timeout} s: {what or condition}")
+            text = what() if callable(what) else what or condition
+            raise AssertionError(f"did not come true within {timeout} s: {text}")
         time.sleep(0.002)
 
 
@@ -58,7 +64,7 @@ def server_context() -> ssl.SSLContext:
 
 
 def client_context() -> ssl.SSLContext:
-    """TLS that trusts it."""
+    """TLS that trusts the test certificate."""
     return ssl.create_default_context(cafile=str(DATA / "localhost-cert.pem"))
 
 
@@ -67,7 +73,7 @@ def fill(handler: Handler) -> None:
     def stays_full() -> bool:
         while not handler.server.broadcast("x" * 10_000):
             pass
-        # The kernel may take more of it a moment later, until its buffers are full, too.
+        # The kernel may take more a moment later, until its buffers are full as well.
         return not handler.wait_closed(0.2) and bool(handler.server.broadcast("x" * 10_000))
     wait_until(stays_full, "its queue stays full")
 
@@ -76,7 +82,7 @@ class TestCase(unittest.TestCase):
     """Fails a test that leaves a thread or a socket behind."""
 
     def run(self, result: Optional[unittest.TestResult] = None) -> Optional[unittest.TestResult]:
-        """Look before setUp and after every cleanup."""
+        """Note threads and files before setUp, and compare after all other cleanups."""
         gc.collect()
         self._threads_before = set(threading.enumerate())
         self._files_before = open_files()
@@ -84,9 +90,9 @@ class TestCase(unittest.TestCase):
         return super().run(result)
 
     def _check_leaks(self) -> None:
-        wait_until(lambda: not self._new_threads(), f"threads end: {self._new_threads()}")
+        wait_until(lambda: not self._new_threads(), lambda: f"threads end: {self._new_threads()}")
         gc.collect()
-        wait_until(lambda: not self._new_files(), f"files close: {self._new_files()}")
+        wait_until(lambda: not self._new_files(), lambda: f"files close: {self._new_files()}")
 
     def _new_threads(self) -> set[threading.Thread]:
         return set(threading.enumerate()) - self._threads_before
@@ -95,7 +101,7 @@ class TestCase(unittest.TestCase):
         now = open_files()
         if now is None or self._files_before is None:
             return set()
-        kinds = ("socket:", "pipe:", "anon_inode:")  # The last: epoll and eventfd.
+        kinds = ("socket:", "pipe:", "anon_inode:")  # anon_inode: epoll and eventfd.
         return {name for name in now - self._files_before if any(kind in name for kind in kinds)}
 
     def serve(self, handler: Any = None, **options: Any) -> Server:
@@ -121,7 +127,7 @@ class TestCase(unittest.TestCase):
 
 
 class Recorder(Handler):
-    """A handler that notes what happened to it, for tests to look at."""
+    """A handler that records its hook calls, for tests to check."""
 
     def __init__(self) -> None:
         self.messages_seen: list[str] = []

@@ -58,7 +58,7 @@ class WaitTests(AgentCase):
         wait_until(lambda: agent.seen == ["KEY|a"])
 
     def test_request_of_an_accepted_agent(self) -> None:
-        """On what accept() returns it works as well; other lines wait for read_line."""
+        """request() also works on what accept() returns; other lines wait for read_line."""
         agent, simulated = self.pair(None)
         simulated.emit("KEY|a")
         self.assertEqual(agent.request("VALUE_SET", "v", 3), "VALUE_EVENT_SET|v")
@@ -67,7 +67,7 @@ class WaitTests(AgentCase):
         self.assertEqual(lines, ["KEY|a", "KEY|b"])
 
     def test_request_in_a_hook(self) -> None:
-        """In a hook the own thread reads; what comes meanwhile reaches on_message afterwards."""
+        """In a hook, request() reads in its own thread; other lines reach on_message afterwards."""
         class Asking(Noting):
             def on_message(self, message: Message) -> None:
                 if message == "GO":
@@ -83,7 +83,7 @@ class WaitTests(AgentCase):
         self.assertEqual((agent.seen[0], agent.seen[3]), ("TIMER_EVENT_STOP|t", "KEY|b"))
 
     def test_first_of_several(self) -> None:
-        """Of several patterns the first that comes wins: a barge-in ends a wait."""
+        """Of several patterns the first to match wins, so a barge-in can end a wait."""
         agent, simulated = self.pair()
         future = agent.submit(
             "TIMER_START", "t", "30", until=("TIMER_EVENT_STOP|t", "RECOG_EVENT_START"))
@@ -91,7 +91,7 @@ class WaitTests(AgentCase):
         self.assertEqual(future.result(DEADLINE), "RECOG_EVENT_START")
 
     def test_what_cannot_answer(self) -> None:
-        """A command without an answer, and one that is not known, are refused before they are sent."""
+        """A command that is unknown, or has no answer, is refused before it is sent."""
         agent, simulated = self.pair()
         with self.assertRaisesRegex(ValueError, "answers CAMERA with no message"):
             agent.request("CAMERA", "0,0,0", "0,0,0", 50, 27)
@@ -104,7 +104,7 @@ class WaitTests(AgentCase):
         self.assertEqual(simulated.received, ["VALUE_SET|v|1"])
 
     def test_wait_for_looks_back(self) -> None:
-        """wait_for() takes the oldest line that was not delivered yet; the others keep their order."""
+        """wait_for() takes the oldest matching line not delivered yet; the others stay in order."""
         agent, simulated = self.pair(None)
         for line in ("KEY|a", "RECOG_EVENT_STOP|x", "KEY|b", "RECOG_EVENT_STOP|y"):
             simulated.emit(line)
@@ -114,7 +114,7 @@ class WaitTests(AgentCase):
         self.assertEqual(agent.read_line(DEADLINE), "KEY|b")
 
     def test_each_line_answers_one(self) -> None:
-        """Of several waits the oldest that matches gets a line, and each gets its own."""
+        """A line goes to the oldest wait that matches, so each wait gets its own line."""
         agent, simulated = self.pair()
         futures = [agent.submit("VALUE_SET", "v", 1, until=re.compile(r"KEY\|.")) for _ in range(3)]
         for key in "abc":
@@ -130,11 +130,11 @@ class WaitTests(AgentCase):
             agent.request("VALUE_SET", "v", 1, until=lambda message: "v" in message, timeout=0.2)
 
     def test_timeout(self) -> None:
-        """The error says what was waited for, and the last lines; what comes late is the handler's."""
+        """A timeout names the patterns and the last lines; a late line goes to the handler."""
         agent, simulated = self.pair()
         simulated.emit("KEY|a")
         wait_until(lambda: agent.seen)
-        # Lines are remembered while there is a wait: this one, whenever the next one's time is over.
+        # Lines are only remembered while there is a wait. This one lasts longer than the next.
         other = agent.submit("VALUE_GET", "v", until="NEVER", timeout=None)
         simulated.emit("KEY|c")
         wait_until(lambda: "KEY|c" in agent.seen)
@@ -177,7 +177,7 @@ class WaitTests(AgentCase):
             agent.submit("VALUE_GET", "v")
 
     def test_while_the_handler_is_busy(self) -> None:
-        """Answers come also while the handler is in user code for long."""
+        """Answers also arrive during a long call of user code in the handler."""
         busy, go_on = threading.Event(), threading.Event()
         self.addCleanup(go_on.set)
 
@@ -198,7 +198,7 @@ class WaitTests(AgentCase):
         wait_until(lambda: agent.seen == ["GO", "KEY|a"])
 
     def test_a_full_queue(self) -> None:
-        """When the queue is full a pending wait fails with QueueFull: its answer lies behind."""
+        """A full queue fails a pending wait with QueueFull, since its answer cannot be read."""
         server = self.serve(None, max_queue=5)
         client = Client(server)
         self.addCleanup(client.sock.close)
@@ -211,7 +211,7 @@ class WaitTests(AgentCase):
         self.assertEqual([agent.read_line(DEADLINE) for _ in range(10)], ["KEY|a"] * 10)
 
     def test_a_predicate_that_raises(self) -> None:
-        """Its wait fails with that error, and nothing else notices."""
+        """The wait fails with the predicate's error, and nothing else is affected."""
         agent, simulated = self.pair()
         future = agent.submit("VALUE_SET", "v", 1, until=lambda message: 1 // 0)
         self.assertEqual(agent.request("VALUE_SET", "w", 1), "VALUE_EVENT_SET|w")
@@ -226,7 +226,7 @@ class WaitTests(AgentCase):
         wait_until(lambda: "KEY|a" in agent.seen)
 
     def test_callbacks(self) -> None:
-        """A future's callbacks run in a thread of their own, which may call anything."""
+        """Callbacks of futures run in a thread of their own, and may call anything."""
         agent, simulated = self.pair()
         done: Future[str] = Future()
 
@@ -253,7 +253,7 @@ class DispatchTests(AgentCase):
     """@on."""
 
     def test_on(self) -> None:
-        """Marked methods get the arguments of messages that match; the rest goes to on_message."""
+        """Marked methods get the arguments of matching messages; the rest goes to on_message."""
         class Marked(Noting):
             @on("RECOG_EVENT_STOP")
             def heard(self, text: str) -> None:
@@ -277,7 +277,7 @@ class DispatchTests(AgentCase):
         self.assertEqual(agent.seen, ["heard hi", "key a", "derived a", "KEY|b", "key y"])
 
     def test_echoes_and_errors(self) -> None:
-        """An echo goes to on_message only; what a marked method raises goes to on_error."""
+        """Echoes go only to on_message; what a marked method raises goes to on_error."""
         class Marked(Noting):
             @on("SYNTH_START")
             def somebody_speaks(self, model: str, voice: str, text: str) -> None:
@@ -285,7 +285,7 @@ class DispatchTests(AgentCase):
 
             @on("KEY")
             def key(self) -> None:
-                """Takes no argument, but there is one."""
+                """Takes no argument, although the message has one."""
         agent, simulated = self.pair(Marked)
         agent.send("SYNTH_START", 0, "v", "ours")
         simulated.emit("SYNTH_START|0|v|theirs")
@@ -295,7 +295,7 @@ class DispatchTests(AgentCase):
         self.assertIsInstance(agent.errors[0], TypeError)
 
     def test_wrong_use(self) -> None:
-        """on() without a pattern, or with a wrong one, is an error where it stands."""
+        """on() without a pattern, or with a wrong one, raises TypeError at once."""
         for patterns in ((), (1,), (b"KEY",)):
             with self.assertRaises(TypeError):
                 on(*patterns)  # type: ignore[arg-type]
@@ -309,7 +309,7 @@ class SpeechTests(AgentCase):
         return [line.args[2] for line in simulated.received if line.type == "SYNTH_START"]
 
     def test_one_after_the_other(self) -> None:
-        """Utterances of one model follow each other; the future is True at the end of each."""
+        """Utterances of one model follow each other; each future is True at the end of its own."""
         agent, simulated = self.pair(speech_time=0.05)
         futures = [agent.say("0", "v", text) for text in ("one", "two", "three")]
         self.assertEqual([future.result(DEADLINE) for future in futures], [True] * 3)
@@ -326,7 +326,7 @@ class SpeechTests(AgentCase):
         wait_until(lambda: self.spoken(simulated) == ["one", "two"])
 
     def test_stop(self) -> None:
-        """stop_speaking() stops the voice and drops the queue, of this model only, and for now only."""
+        """stop_speaking() stops the voice and drops the queue of that model; later calls speak."""
         agent, simulated = self.pair(speech_time=30.0)
         futures = [agent.say("0", "v", text) for text in ("one", "two")]
         other = agent.say("1", "v", "other")
@@ -340,14 +340,14 @@ class SpeechTests(AgentCase):
         self.assertEqual([line for line in simulated.received if "STOP" in line], ["SYNTH_STOP|0"])
 
     def test_nothing_to_stop(self) -> None:
-        """Without anything to stop nothing is sent."""
+        """If there is nothing to stop, nothing is sent."""
         agent, simulated = self.pair()
         agent.stop_speaking("0")
         agent.request("VALUE_SET", "v", 1)
         self.assertEqual(simulated.received, ["VALUE_SET|v|1"])
 
     def test_somebody_else_speaks(self) -> None:
-        """A SYNTH_START of the content's own cuts ours off; the next waits for its end."""
+        """A SYNTH_START of the content cuts ours off; our next waits for its end."""
         agent, simulated = self.pair(speech_time=0.3)
         ours, next_ = agent.say("0", "v", "ours"), agent.say("0", "v", "next")
         wait_until(lambda: "SYNTH_EVENT_START|0" in agent.seen)
@@ -358,14 +358,14 @@ class SpeechTests(AgentCase):
         self.assertEqual(self.spoken(simulated), ["ours", "next"])
 
     def test_no_such_voice(self) -> None:
-        """A voice that does not begin fails its future, and the queue goes on."""
+        """If a voice does not begin, its future fails."""
         agent, simulated = self.pair()
         simulated.ignore("SYNTH_START")
         future = agent.say("0", "no_such_voice", "hello")
         self.assertIsInstance(future.exception(DEADLINE), TimeoutError)
 
     def test_texts(self) -> None:
-        """Any text is spoken: cleaned, and cut into several lines where it is too long for one."""
+        """Any text is spoken: cleaned, and cut into several lines if it is too long for one."""
         agent, simulated = self.pair(hurry=100)
         self.assertTrue(agent.say(0, "v", " a|b\nc\0 ").result(DEADLINE))
         self.assertTrue(agent.say("0", "v", "\n ").result(DEADLINE))
@@ -376,7 +376,7 @@ class SpeechTests(AgentCase):
         self.assertIsNone(simulated.crashed)
 
     def test_wrong_arguments(self) -> None:
-        """What can be no model, no voice or no text is refused at once."""
+        """An invalid model, voice or text is refused at once."""
         agent, simulated = self.pair()
         for model, voice, text, error in (
                 ("a|b", "v", "x", InvalidMessage), ("", "v", "x", InvalidMessage),
@@ -386,7 +386,7 @@ class SpeechTests(AgentCase):
                 agent.say(model, voice, text)
 
     def test_the_end(self) -> None:
-        """Futures fail with the connection; afterwards say() itself does."""
+        """Futures fail when the connection ends; after that say() raises."""
         agent, simulated = self.pair(speech_time=30.0)
         futures = [agent.say("0", "v", "one"), agent.say("0", "v", "two")]
         wait_until(lambda: self.spoken(simulated))
@@ -397,7 +397,7 @@ class SpeechTests(AgentCase):
             agent.say("0", "v", "three")
 
     def test_stream(self) -> None:
-        """Pieces are spoken by sentences, the first before the last piece is there."""
+        """Pieces are spoken sentence by sentence, the first before the last piece has come."""
         agent, simulated = self.pair(speech_time=0.01)
         go_on = threading.Event()
 
@@ -412,7 +412,7 @@ class SpeechTests(AgentCase):
         self.assertEqual(self.spoken(simulated), ["Hello.", "How are you?", "Fine"])
 
     def test_stream_is_stopped(self) -> None:
-        """stop_speaking() ends a stream: its future is False, and the iterator is closed."""
+        """stop_speaking() ends a stream: its future is False, and its iterator is closed."""
         agent, simulated = self.pair(speech_time=30.0)
         closed, stopped = threading.Event(), threading.Event()
 
@@ -434,7 +434,7 @@ class SpeechTests(AgentCase):
         self.assertEqual(self.spoken(simulated), ["One."])
 
     def test_stream_is_stopped_amid_a_piece(self) -> None:
-        """A stop that comes while the sentences of one piece are handed over stops them all."""
+        """A stop while the sentences of one piece are queued stops all of them."""
         about, stopped = threading.Event(), threading.Event()
 
         class Slow(Noting):
@@ -455,7 +455,7 @@ class SpeechTests(AgentCase):
         self.assertEqual(self.spoken(simulated), ["One.", "again"])
 
     def test_stream_that_raises(self) -> None:
-        """What the iterable raises is what its future raises."""
+        """The future raises what the iterable raises."""
         agent, simulated = self.pair()
 
         def tokens() -> Iterator[str]:
@@ -465,7 +465,7 @@ class SpeechTests(AgentCase):
             agent.say_stream("0", "v", tokens()).result(DEADLINE)
 
     def test_next_sentence_leaves_soon(self) -> None:
-        """The next utterance leaves when the one before has ended, also while the handler is busy."""
+        """The next utterance is sent when the last has ended, even while the handler is busy."""
         go_on = threading.Event()
         self.addCleanup(go_on.set)
 
@@ -485,7 +485,7 @@ class StateTests(AgentCase):
     """Server.state."""
 
     def test_state(self) -> None:
-        """There is a dict for each path, which a reconnect finds again."""
+        """Each path has a dict, which survives a reconnect."""
         class Counting(Noting):
             def on_open(self) -> None:
                 state = self.server.state[self.path]
@@ -497,7 +497,7 @@ class StateTests(AgentCase):
         self.assertEqual(agent.server.state["/other"], {})
 
     def test_bound(self) -> None:
-        """Of a thousand and one paths the first is forgotten."""
+        """With the 1001st path, the first is forgotten."""
         state = Server(Noting).state
         for number in range(1000):
             state[f"/{number}"]["n"] = number

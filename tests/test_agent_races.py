@@ -1,4 +1,4 @@
-"""``agent.py``: waits and speech at awkward moments, in awkward threads."""
+"""``agent.py``: waits and speech in races, and in every kind of thread."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.test_agent import AgentCase, Noting
 
 
 class CallbackTests(AgentCase):
-    """Callbacks of futures are user code, which may take its time and wait for other futures."""
+    """Callbacks of futures are user code, which may block, and wait for other futures."""
 
     def test_waits_for_a_future(self) -> None:
         """A callback may wait for the future of another answer, and of speech."""
@@ -35,7 +35,7 @@ class CallbackTests(AgentCase):
             self.assertEqual(done.result(DEADLINE), ("VALUE_EVENT_SET|w", True))
 
     def test_takes_its_time(self) -> None:
-        """While a callback is busy answers come, timeouts pass and speech goes on."""
+        """While a callback blocks, answers arrive, timeouts expire and speech goes on."""
         agent, simulated = self.pair(speech_time=0.01)
         busy, go_on = threading.Event(), threading.Event()
         self.addCleanup(go_on.set)
@@ -66,13 +66,13 @@ class WaitRaceTests(AgentCase):
     """Waits."""
 
     def slow_scan(self) -> None:
-        """Have the attendant come only where it is called, not by the way."""
+        """Let the attendant come only when it is called, not by its periodic scan."""
         for name in ("_SCAN", "_SCAN_MOST"):
             self.addCleanup(setattr, attendant, name, getattr(attendant, name))
             setattr(attendant, name, 4 * DEADLINE)
 
     def test_reader_goes_away(self) -> None:
-        """A wait is served at once though the reader went away without a line: in time, or answered."""
+        """A wait is served at once after the reader stops reading, at its answer or its timeout."""
         self.slow_scan()
 
         class Going(Noting):
@@ -102,7 +102,7 @@ class WaitRaceTests(AgentCase):
             go_on.set()
 
     def test_submit_and_say_before_sleep(self) -> None:
-        """What the own thread submits or says is served at once, though it goes to sleep right then."""
+        """What a hook submits or says is served at once, even if the hook then blocks."""
         self.slow_scan()
         go_on = threading.Event()
         self.addCleanup(go_on.set)
@@ -153,7 +153,7 @@ class WaitRaceTests(AgentCase):
         self.assertEqual(found, ["VALUE_EVENT_SET|v", "VALUE_EVENT_GET|v|1", *["closed"] * 4])
 
     def test_no_time(self) -> None:
-        """With no time, or less, a wait looks once and gives up; nothing stays behind."""
+        """With a timeout of 0 or less, a wait checks once and times out; no wait remains."""
         class Asking(Noting):
             def on_open(self) -> None:
                 ask_all(self)
@@ -176,7 +176,7 @@ class WaitRaceTests(AgentCase):
             self.assertEqual(getattr(agent, "errors", []), [])
 
     def test_wrong_use(self) -> None:
-        """No pattern, or a timeout that is none, is an error, and leaves no wait behind."""
+        """No pattern, or a timeout that is not a number, is a TypeError, and no wait remains."""
         agent, simulated = self.pair()
         for ask in (lambda: agent.wait_for(), lambda: agent.submit("A", until=[]),
                     lambda: agent.request("A", until=()), lambda: agent.wait_for("A", timeout="1"),
@@ -187,7 +187,7 @@ class WaitRaceTests(AgentCase):
         self.assertEqual(simulated.received, [])
 
     def test_endless(self) -> None:
-        """A timeout in the far future harms no other."""
+        """An infinite timeout does not delay another."""
         agent, simulated = self.pair()
         endless = agent.submit("A", until="KEY", timeout=float("inf"))
         soon = agent.submit("A", until="NEVER", timeout=0.01)
@@ -203,7 +203,7 @@ class WaitRaceTests(AgentCase):
         self.assertEqual(future.result(DEADLINE), "VALUE_EVENT_SET|w")
 
     def test_registered_while_a_line_is_offered(self) -> None:
-        """A wait that comes between the look at the waits and the queue still gets the line."""
+        """A wait that registers while a line is offered to others still gets the line."""
         agent, simulated = self.pair(None)
         late = Wait(("KEY",))
 
@@ -237,7 +237,7 @@ class WaitRaceTests(AgentCase):
             self.assertIsInstance(future.exception(DEADLINE), ConnectionClosed)
 
     def test_answered_submits_are_forgotten(self) -> None:
-        """What was answered does not wait for its time in memory."""
+        """An answered wait is not kept in memory until its timeout."""
         agent, simulated = self.pair(fragile=False)
         for number in range(20):
             futures = [agent.submit("VALUE_SET", "v", n, timeout=3600) for n in range(50)]
@@ -246,7 +246,7 @@ class WaitRaceTests(AgentCase):
 
     @unittest.skipUnless(os.name == "posix", "needs POSIX signals")
     def test_ctrl_c(self) -> None:
-        """Ctrl-C gets through a wait, which then takes no line any more."""
+        """Ctrl-C interrupts a wait, which then takes no line."""
         agent, simulated = self.pair(None)
         self.addCleanup(signal.signal, signal.SIGINT,
                         signal.signal(signal.SIGINT, signal.default_int_handler))
@@ -267,7 +267,7 @@ class SpeechRaceTests(AgentCase):
     """Speech."""
 
     def test_cancel(self) -> None:
-        """A future that is cancelled before its turn is not spoken, and forgotten."""
+        """An utterance that is cancelled before its turn is not spoken, and is forgotten."""
         agent, simulated = self.pair(speech_time=0.05)
         first, second = agent.say("0", "v", "one"), agent.say("0", "v", "two")
         self.assertTrue(second.cancel())
@@ -278,7 +278,7 @@ class SpeechRaceTests(AgentCase):
         wait_until(lambda: not agent._speech()._futures)
 
     def test_too_many_models(self) -> None:
-        """A model too many fails its future."""
+        """Beyond the bound of models, say() returns a future that fails with QueueFull."""
         agent, simulated = self.pair()
         for number in range(1000):
             agent.stop_speaking(number)
@@ -286,7 +286,7 @@ class SpeechRaceTests(AgentCase):
         self.assertTrue(agent.say("0", "v", "x").result(DEADLINE))
 
     def test_stop_in_the_middle_of_a_piece(self) -> None:
-        """Of a stream no sentence is spoken behind a stop, whatever it is about to say."""
+        """After a stop no sentence of a stream is spoken, even if the piece is already read."""
         agent, simulated = self.pair(speech_time=0.01)
 
         class Piece(str):
@@ -298,7 +298,7 @@ class SpeechRaceTests(AgentCase):
         self.assertEqual(simulated.received, ["VALUE_SET|v|1"])
 
     def test_after_the_end(self) -> None:
-        """Many threads that speak and stop while the connection ends: every future is done."""
+        """If threads speak and stop while the connection ends, every future is done."""
         agent, simulated = self.pair(speech_time=0.01)
         futures: list[Future[bool]] = []
 

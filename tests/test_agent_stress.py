@@ -20,14 +20,14 @@ from mmdagent_remote import Agent, ConnectionClosed, Message, Server, on
 from mmdagent_remote.testing import SimulatedAgent
 from tests.support import DEADLINE, TestCase, wait_until
 
-#: For all tests of this file together.
+#: Seconds for all tests of this file together.
 SECONDS = float(os.environ.get("STRESS_SECONDS", "6"))
 
 _KEYS = "SAID"
 
 
 class Book:
-    """What was asked for, and what came of it, on all connections of a test."""
+    """The futures, lines, faults and counts of all connections of a test."""
 
     def __init__(self) -> None:
         self.futures: list[Future[Any]] = []
@@ -37,7 +37,7 @@ class Book:
         self._lock = threading.Lock()
 
     def count(self, what: str) -> None:
-        """One more."""
+        """Count one more of this kind."""
         with self._lock:
             self.counts[what] = self.counts.get(what, 0) + 1
 
@@ -50,12 +50,12 @@ class Catcher(logging.Handler):
         self._book = book
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Into the book."""
+        """Add the record to the faults."""
         self._book.faults.append(AssertionError(self.format(record)))
 
 
 class Talker(Agent):
-    """Is busy at random, and asks in its own thread at random."""
+    """Sleeps at random, and calls ask() in its own thread at random."""
 
     book: Book
 
@@ -64,7 +64,7 @@ class Talker(Agent):
 
     @on(_KEYS)
     def said(self, name: str, number: str) -> None:
-        """A numbered line: each must come, in order, here or in a wait."""
+        """Note a numbered line: each must come, in order, here or in a wait."""
         self.book.heard.setdefault(name, []).append(int(number))
         if self.chance.random() < 0.05:
             time.sleep(self.chance.uniform(0.0, 0.02))
@@ -76,7 +76,7 @@ class Talker(Agent):
 
 
 def ask(agent: Agent, book: Book, chance: random.Random, name: str) -> None:
-    """One thing that a script may do, and a look at what came of it."""
+    """One thing that a script may do, chosen at random."""
     name = f"{name}{chance.randrange(10**9)}"
     kind = chance.choice(["request", "request", "submit", "submit", "cancel", "say", "say", "stop",
                           "wait_for", "nothing"])
@@ -116,7 +116,7 @@ class StressTests(TestCase):
             self.addCleanup(logger.removeHandler, catcher)
 
     def talk(self, agent: Callable[[], Optional[Agent]], number: int) -> None:
-        """A thread that asks until the time is over."""
+        """Call ask() until the time is over."""
         chance = random.Random(f"{self.seed} {number}")
         while time.monotonic() < self.end:
             current = agent()
@@ -130,17 +130,17 @@ class StressTests(TestCase):
                 self.book.count("timed out")
             except ConnectionClosed:
                 self.book.count("closed")
-            except BaseException as error:  # In a thread, where no test would see it.
+            except BaseException as error:  # In a thread, where the test would not see it.
                 self.book.faults.append(error)
                 raise
 
     @staticmethod
     def newest(server: Server) -> Optional[Agent]:
-        """The connection that came last, if there is one."""
+        """The newest connection, if there is one."""
         return next((each for each in server.connections[::-1] if isinstance(each, Agent)), None)
 
     def chat(self, simulated: SimulatedAgent, pause: float) -> int:
-        """Numbered lines from the other side until the time is over; how many."""
+        """Send numbered lines from the agent until the time is over; returns how many."""
         number = 0
         while time.monotonic() < self.end:
             simulated.emit(f"{_KEYS}|user|{number}")
@@ -149,7 +149,7 @@ class StressTests(TestCase):
         return number
 
     def handler(self) -> type[Talker]:
-        """A class that writes into the book of this test."""
+        """A handler class that writes into the book of this test."""
         class Own(Talker):
             book = self.book
 
@@ -161,7 +161,7 @@ class StressTests(TestCase):
         return Own
 
     def check_futures(self) -> None:
-        """Every future is done, one way or another, and no fault was seen."""
+        """Every future is done, with a result or an expected error, and there was no fault."""
         futures = self.book.futures
         self.assertEqual(wait_all(futures, 2 * DEADLINE).not_done, set(), f"seed {self.seed}")
         for future in futures:
@@ -172,7 +172,7 @@ class StressTests(TestCase):
         self.assertEqual(self.book.faults, [], f"seed {self.seed}")
 
     def test_dialogue(self) -> None:
-        """On one connection all futures end; every line comes once, in order, to a busy handler."""
+        """On one connection all futures end, and a busy handler gets every line once, in order."""
         server = self.serve(self.handler())
         with SimulatedAgent(server.url, chatter=False, hurry=100, speech_time=1.0,
                             fragile=False) as simulated:
@@ -189,7 +189,7 @@ class StressTests(TestCase):
             self.assertGreater(self.book.counts["answered"], 20)
 
     def test_lines_and_waits(self) -> None:
-        """Lines that one thread reads and others wait for each come once, and in order to each."""
+        """Lines that one thread reads and others wait for come once, in order in each thread."""
         server = self.serve(None)
         with SimulatedAgent(server.url, chatter=False, fragile=False) as simulated:
             agent = server.accept(DEADLINE)
@@ -227,7 +227,7 @@ class StressTests(TestCase):
         self.assertGreater(sum(map(len, waited.values())), 0)
 
     def test_reconnects(self) -> None:
-        """Through reconnects and lost answers: all futures of every connection end, and all threads."""
+        """With reconnects and lost answers, the futures of all connections and all threads end."""
         server = self.serve(self.handler())
         simulated = SimulatedAgent(server.url, chatter=False, hurry=100, speech_time=1.0, fragile=False,
                                    retry_count=1000)

@@ -1,4 +1,4 @@
-"""``callbacks.py``: the front door for scripts written for websocket-server."""
+"""``callbacks.py``: the API for scripts written for websocket-server."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.support import DATA, DEADLINE, PROJECT, TestCase, wait_until
 
 CERT, KEY = str(DATA / "localhost-cert.pem"), str(DATA / "localhost-key.pem")
 
-#: The package's class has these besides what it inherits from socketserver.
+#: The methods of the package's class that are not inherited from socketserver.
 PUBLIC = ["allow_new_connections", "client_left", "deny_new_connections",
           "disconnect_clients_abruptly", "disconnect_clients_gracefully", "message_received",
           "new_client", "run_forever", "send_message", "send_message_to_all",
@@ -83,7 +83,7 @@ class CallbacksCase(TestCase):
 
 
 class SurfaceTest(CallbacksCase):
-    """What a script can name."""
+    """The names that a script can use."""
 
     def test_names(self) -> None:
         """All public methods of the package's class are there, with its arguments."""
@@ -104,7 +104,7 @@ class SurfaceTest(CallbacksCase):
         self.assertIsInstance(server, Server)
 
     def test_attributes_before_it_runs(self) -> None:
-        """It listens when it is made, and its attributes tell where."""
+        """A server listens as soon as it is made, and its attributes tell where."""
         server = WebsocketServer()
         self.addCleanup(server.server_close)
         self.assertEqual((server.host, server.port), server.server_address)
@@ -141,7 +141,7 @@ class SurfaceTest(CallbacksCase):
             WebsocketServer(no_such_option=1)
 
     def test_response_key(self) -> None:
-        """The handler's class methods answer RFC 6455's example as the package's do."""
+        """The handler's class methods answer the example of RFC 6455 as those of the package do."""
         self.assertEqual(WebSocketHandler.calculate_response_key("dGhlIHNhbXBsZSBub25jZQ=="),
                          "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")
         response = WebSocketHandler.make_handshake_response("dGhlIHNhbXBsZSBub25jZQ==")
@@ -152,7 +152,7 @@ class CallbackTest(CallbacksCase):
     """The three callbacks, and the list of clients."""
 
     def test_functions(self) -> None:
-        """Functions that were set are called with client, server and message, in the client's thread."""
+        """The set functions get client, server and message, in the thread of the client."""
         calls: list[tuple[Any, ...]] = []
         server = self.front(WebsocketServer)
         server.set_fn_new_client(lambda *args: calls.append(("new", *args)))
@@ -182,7 +182,7 @@ class CallbackTest(CallbacksCase):
         self.assertIs(first["handler"].client, first)
 
     def test_listed_as_soon_as_connected(self) -> None:
-        """Whoever has connected is in the list, and gets the next broadcast, without any wait."""
+        """A client that has connected is listed at once, and gets the next broadcast."""
         server = self.front()
         for number in range(1, 41):
             connection = self.client(server)
@@ -192,11 +192,11 @@ class CallbackTest(CallbacksCase):
             self.assertEqual(server.clients, [])
 
     def test_still_listed_in_its_own_client_left(self) -> None:
-        """client_left finds the client in the list, and nobody does afterwards."""
+        """In client_left the client is still in the list; afterwards it is not."""
         server, seen = self.front(WebsocketServer), []
 
         def client_left(client: Client, server: WebsocketServer) -> None:
-            server.clients.remove(client)  # As scripts for the package do.
+            server.clients.remove(client)  # Scripts for the package do this.
             seen.append(client in server.clients)
         server.set_fn_client_left(client_left)
         self.client(server).close()
@@ -217,7 +217,7 @@ class CallbackTest(CallbacksCase):
         self.assertEqual(len(server.left), 1)
 
     def test_an_exception_in_a_callback(self) -> None:
-        """It is logged with its traceback, and the client goes on."""
+        """An exception in a callback is logged with its traceback; the client stays connected."""
         server = self.front(WebsocketServer)
         server.set_fn_message_received(lambda client, server, message: int(message))
         connection = self.client(server)
@@ -230,7 +230,7 @@ class CallbackTest(CallbacksCase):
         self.assertEqual(len(server.clients), 1)
 
     def test_an_exception_in_client_left(self) -> None:
-        """It is logged, and every client is disconnected all the same."""
+        """An exception in client_left is logged, and every client is still disconnected."""
         server = self.front(WebsocketServer)
         server.set_fn_client_left(lambda client, server: 1 / 0)
         connections = [self.client(server) for _ in range(3)]
@@ -241,7 +241,7 @@ class CallbackTest(CallbacksCase):
             self.assertEqual(connection.recv_data()[0], CLOSE)
 
     def test_binary_and_fragments(self) -> None:
-        """A binary message is bytes, and a message in fragments is one."""
+        """A binary message is delivered as bytes, and a message in fragments as one."""
         server = self.front()
         raw = RawClient(server)
         self.addCleanup(raw.sock.close)
@@ -259,7 +259,7 @@ class CallbackTest(CallbacksCase):
 
 
 class SendTest(CallbacksCase):
-    """send_message(), send_message_to_all() and the handler's own."""
+    """send_message(), send_message_to_all() and the handler's send_message()."""
 
     def test_texts(self) -> None:
         """str and UTF-8 bytes arrive as one text message, of any size."""
@@ -275,7 +275,7 @@ class SendTest(CallbacksCase):
         self.assertEqual(connection.recv(), "mine")
 
     def test_what_is_no_text(self) -> None:
-        """Anything else is a warning, and nothing is sent."""
+        """Anything but str and UTF-8 bytes logs a warning, and nothing is sent."""
         server = self.front()
         connection = self.client(server)
         for wrong in (42, None, b"\xff"):
@@ -287,7 +287,7 @@ class SendTest(CallbacksCase):
         self.assertEqual(connection.recv(), "right")
 
     def test_to_a_client_that_left(self) -> None:
-        """It raises what a socket raises; to all, it does not."""
+        """A send to a client that left raises BrokenPipeError; a send to all does not."""
         server = self.front()
         connection = self.client(server)
         client, = server.clients
@@ -298,7 +298,7 @@ class SendTest(CallbacksCase):
         server.send_message_to_all("nobody")
 
     def test_the_socket(self) -> None:
-        """The handler's socket refuses bytes of one's own, and after the end is a broken pipe."""
+        """The handler's socket refuses raw bytes, and raises BrokenPipeError after the end."""
         server = self.front()
         connection = self.client(server)
         view = server.clients[0]["handler"].connection
@@ -313,7 +313,7 @@ class SendTest(CallbacksCase):
         wait_until(lambda: view.fileno() == -1)
 
     def test_a_client_that_does_not_read(self) -> None:
-        """The others get a broadcast before it is waited for; it is given up in the end."""
+        """A client that does not read delays no other's broadcast, and is given up in the end."""
         server = self.front(send_timeout=0.5, max_send_queue=65536)
         stalled, good = RawClient(server), self.client(server)
         self.addCleanup(stalled.sock.close)
@@ -332,7 +332,7 @@ class SendTest(CallbacksCase):
         self.assertEqual(server.left, [slow])
 
     def test_a_slow_client_loses_nothing(self) -> None:
-        """Broadcasts wait for a client that reads slowly; all of them arrive, in order."""
+        """Broadcasts wait for a client that reads slowly; all arrive, in order."""
         server = self.front(max_send_queue=65536)
         client = self.client(server)
         sender = self.in_thread(
@@ -346,7 +346,7 @@ class DenyTest(CallbacksCase):
     """deny_new_connections() and allow_new_connections()."""
 
     def test_denied(self) -> None:
-        """A client gets the code and the reason, and no callback tells of it."""
+        """A denied client gets the code and the reason, and no callback is called for it."""
         server = self.front()
         for reason in (b"Try later", "Try later"):
             server.deny_new_connections(status=1013, reason=reason)
@@ -360,7 +360,7 @@ class DenyTest(CallbacksCase):
         self.assertEqual((server.came, server.left, server.id_counter), (server.clients, [], 1))
 
     def test_mmdagent_is_refused_before(self) -> None:
-        """MMDAgent-EX, which may not survive the end of a connection, gets none."""
+        """A denied MMDAgent-EX gets no connection, since it may not survive the end of one."""
         server = self.front()
         server.deny_new_connections()
         agent = RawClient(server, open=False)
@@ -369,7 +369,7 @@ class DenyTest(CallbacksCase):
         self.assertTrue(agent.read_head().startswith("HTTP/1.1 503 "))
 
     def test_wrong_codes(self) -> None:
-        """A code that must not be sent, or a long reason, is a ValueError in the call."""
+        """A code that must not be sent, or too long a reason, is a ValueError in the call."""
         server = self.front()
         for call in (server.deny_new_connections, server.disconnect_clients_gracefully,
                      server.shutdown_gracefully):
@@ -381,10 +381,10 @@ class DenyTest(CallbacksCase):
 
 
 class DisconnectTest(CallbacksCase):
-    """Ends that the script makes."""
+    """Disconnects by the script."""
 
     def two(self, server: Any) -> list[Any]:
-        """Two clients, that have arrived one after the other."""
+        """Two clients that connected one after the other."""
         connections = []
         for count in (1, 2):
             connections.append(self.client(server))
@@ -392,7 +392,7 @@ class DisconnectTest(CallbacksCase):
         return connections
 
     def test_gracefully(self) -> None:
-        """Every client gets the code, and has left when the call returns; once each."""
+        """Every client gets the code, and has left, once, when the call returns."""
         server = self.front()
         connections = self.two(server)
         server.disconnect_clients_gracefully(1001, b"that is all")
@@ -405,7 +405,7 @@ class DisconnectTest(CallbacksCase):
         self.assertEqual(len(server.clients), 1)
 
     def test_gracefully_cuts_who_goes_on_talking(self) -> None:
-        """A client that answers no Close finds its connection closed soon."""
+        """A client that does not answer the Close is soon cut off."""
         server = self.front()
         connection = self.client(server)
         server.disconnect_clients_gracefully()
@@ -420,7 +420,7 @@ class DisconnectTest(CallbacksCase):
         self.assertEqual(server.messages, [])
 
     def test_abruptly(self) -> None:
-        """A client hears nothing, its next message is the last that arrives, and no Close comes."""
+        """A client is sent nothing, no Close either; its next message is the last delivered."""
         server = self.front()
         connections = self.two(server)
         server.disconnect_clients_abruptly()
@@ -434,7 +434,7 @@ class DisconnectTest(CallbacksCase):
         self.assertEqual((server.messages, len(server.left)), (["last", "last"], 2))
 
     def test_abruptly_is_not_for_ever(self) -> None:
-        """A client that says nothing more is cut after a time."""
+        """A client that sends no further message is cut off after a time."""
         self.addCleanup(setattr, callbacks, "_LAST_MESSAGE_TIME", callbacks._LAST_MESSAGE_TIME)
         callbacks._LAST_MESSAGE_TIME = 0.2
         for end in ("disconnect_clients_abruptly", "shutdown_abruptly"):
@@ -445,7 +445,7 @@ class DisconnectTest(CallbacksCase):
                 connection.recv()
 
     def test_abruptly_while_a_callback_runs(self) -> None:
-        """A message that is being handled is the last one."""
+        """After an abrupt disconnect during a callback, its message is the last."""
         server = self.front(WebsocketServer)
         go_on, messages = threading.Event(), []
 
@@ -478,13 +478,13 @@ class ShutdownTest(CallbacksCase):
     """The end of a server."""
 
     def check_ended(self, server: Any) -> None:
-        """Its thread is done, its port is free, nobody is connected."""
+        """The server's thread has ended, its port is free, and no client is connected."""
         self.assertFalse(server.thread.is_alive())
         self.assertEqual((server.socket.fileno(), server.clients), (-1, []))
         WebsocketServer(port=server.port).server_close()
 
     def test_all_ways(self) -> None:
-        """Each of them ends everything, also twice, and with clients or without."""
+        """Each way to shut down ends everything, even when repeated, with or without clients."""
         for clients in (0, 2):
             for name in ("shutdown_gracefully", "shutdown_abruptly", "server_close", "shutdown"):
                 server = self.front()
@@ -498,14 +498,14 @@ class ShutdownTest(CallbacksCase):
                     wait_until(lambda: len(server.left) == clients)
 
     def test_gracefully_tells_the_code(self) -> None:
-        """Clients get the code of shutdown_gracefully()."""
+        """Clients get the code that shutdown_gracefully() was given."""
         server = self.front()
         connection = self.client(server)
         server.shutdown_gracefully(1012, b"back soon")
         self.assertEqual(connection.recv_data(), (CLOSE, b"\x03\xf4back soon"))
 
     def test_abruptly_hears_a_last_message(self) -> None:
-        """After shutdown_abruptly() a client notices when it speaks, and is still heard."""
+        """After shutdown_abruptly() a client notices when it sends; that message is delivered."""
         server = self.front()
         connection = self.client(server)
         server.shutdown_abruptly()
@@ -516,7 +516,7 @@ class ShutdownTest(CallbacksCase):
         self.assertEqual(server.messages, ["anybody there?"])
 
     def test_blocking_run_forever(self) -> None:
-        """It returns when a callback shuts the server down."""
+        """A blocking run_forever() returns when a callback shuts the server down."""
         server = WebsocketServer()
         self.addCleanup(server.server_close)
         server.set_fn_message_received(lambda client, server, message: server.shutdown_gracefully())
@@ -529,7 +529,7 @@ class ShutdownTest(CallbacksCase):
         self.check_ended(server)
 
     def test_again(self) -> None:
-        """A server that was shut down can run again, on its port."""
+        """A server that was shut down can run again, on the same port."""
         server = self.front()
         port = server.port
         for end in (server.shutdown_gracefully, server.shutdown_abruptly, server.shutdown):
@@ -543,7 +543,7 @@ class ShutdownTest(CallbacksCase):
         self.assertEqual(len(server.clients), 1)
 
     def test_as_a_context_manager(self) -> None:
-        """`with` starts it and ends it."""
+        """A `with` block starts the server and shuts it down."""
         with Noting() as server:
             connection = self.client(server)
             connection.send("hello")
@@ -555,7 +555,7 @@ class TLSTest(CallbacksCase):
     """key and cert."""
 
     def test_wss(self) -> None:
-        """With both files it speaks TLS and nothing else."""
+        """With both files the server speaks TLS and nothing else."""
         with self.assertLogs("mmdagent_remote", "WARNING"):  # MMDAgent-EX wants port 443.
             server = self.front(key=KEY, cert=CERT)
         connection = websocket.create_connection(
@@ -569,7 +569,7 @@ class TLSTest(CallbacksCase):
         self.assertNotIn(b"HTTP", plain.read_all())
 
     def test_wrong_files(self) -> None:
-        """Files that are missing or wrong are an error when the server is made, and name themselves."""
+        """A file that is missing or wrong is an error that names it when the server is made."""
         for key, cert, error, text in (
                 (KEY, "/no/such/cert.pem", FileNotFoundError, "/no/such/cert.pem"),
                 ("/no/such/key.pem", CERT, FileNotFoundError, "/no/such/key.pem"),
@@ -584,7 +584,7 @@ class MMDAgentTest(CallbacksCase):
     """A client that is MMDAgent-EX."""
 
     def test_lines(self) -> None:
-        """Each text is whole lines for it, whatever the script wrote, and is as it was for others."""
+        """MMDAgent-EX gets each text as whole lines; other clients get it unchanged."""
         server = self.front()
         agent, other = self.agent(server), self.client(server)
         for text in ("KEY|a", "KEY|b\n", "\nKEY|c\r\n\r\nKEY|d", "STOP"):
@@ -593,7 +593,7 @@ class MMDAgentTest(CallbacksCase):
         self.assertEqual(agent.lines(5), ["KEY|a", "KEY|b", "KEY|c", "KEY|d", "__AV_MESSAGE,STOP"])
 
     def test_what_would_hurt_it(self) -> None:
-        """Such a text raises, and in a broadcast is a warning while the others get it."""
+        """A text that would harm it raises; in a broadcast it logs a warning, others get it."""
         server = self.front()
         agent, other = self.agent(server), self.client(server)
         client = server.clients[0]
@@ -607,7 +607,7 @@ class MMDAgentTest(CallbacksCase):
         self.assertEqual(agent.lines(1), ["fine"])
 
     def test_messages(self) -> None:
-        """What it says is the text as it came, and its end without a Close is an end."""
+        """Its messages are delivered unchanged, and its end without a Close calls client_left."""
         server = self.front()
         agent = self.agent(server)
         agent.text("RECOG_EVENT_STOP|こんにちは\n")
@@ -617,7 +617,7 @@ class MMDAgentTest(CallbacksCase):
         wait_until(lambda: server.left)
 
     def test_disconnected(self) -> None:
-        """Its Close is empty."""
+        """The Close that it gets is empty."""
         server = self.front()
         agent = self.agent(server)
         server.disconnect_clients_gracefully(1001, b"bye")
@@ -628,7 +628,7 @@ class OriginTest(CallbacksCase):
     """Web pages."""
 
     def test_origins(self) -> None:
-        """Any page may connect, unless `origins` lists some."""
+        """Any page may connect, unless `origins` lists the allowed ones."""
         for origins, allowed in (({}, True), ({"origins": "http://localhost:5000"}, False)):
             server = self.front(**origins)
             client = RawClient(server, open=False)
@@ -653,7 +653,7 @@ class LoggingTest(unittest.TestCase):
         return done.stderr
 
     def test_import_leaves_the_root_logger(self) -> None:
-        """An import gives the root logger no handler, no level, and takes none away."""
+        """An import adds no handler or level to the root logger, and removes no handler."""
         self.assertEqual(self.check(
             "import logging, threading\nroot = logging.getLogger()\n"
             "mine = logging.NullHandler()\n"
@@ -667,7 +667,7 @@ class LoggingTest(unittest.TestCase):
             "assert root.handlers == [mine]\n"), "")
 
     def test_loglevel(self) -> None:
-        """Lines of this level are printed while nobody has configured logging, and else once."""
+        """Lines of `loglevel` are printed while logging is not configured, else logged once."""
         serve = ("from mmdagent_remote.callbacks import WebsocketServer\n"
                  "server = WebsocketServer(loglevel=%s)\nserver.start()\nserver.server_close()\n")
         self.assertEqual(self.check(serve % "30"), "")
@@ -679,7 +679,7 @@ class LoggingTest(unittest.TestCase):
         self.assertEqual(len(configured), len(lines))
 
     def test_without_the_package_elsewhere(self) -> None:
-        """The main package does not import it."""
+        """The main package does not import websocket-server."""
         self.check("import sys, mmdagent_remote\nassert 'websocket_server' not in sys.modules\n")
 
 

@@ -19,28 +19,28 @@ def all_errors() -> list[type]:
 
 
 class TreeTest(unittest.TestCase):
-    """What inherits from what."""
+    """Which error inherits from which."""
 
     def test_base(self) -> None:
-        """Whoever catches MMDAgentRemoteError catches everything that this package defines."""
+        """Every error that this package defines is an MMDAgentRemoteError."""
         self.assertEqual(len(all_errors()), 5)
         for error in all_errors():
             with self.subTest(error.__name__):
                 self.assertTrue(issubclass(error, MMDAgentRemoteError))
 
     def test_no_builtin_is_shadowed(self) -> None:
-        """No error has the name of a builtin."""
+        """No error has the name of a builtin exception."""
         for error in all_errors():
             with self.subTest(error.__name__):
                 self.assertFalse(hasattr(builtins, error.__name__))
 
     def test_invalid_message_is_a_value_error(self) -> None:
-        """A line that cannot be carried is a ValueError; nothing else of the tree is."""
+        """InvalidMessage is a ValueError; no other error of the tree is."""
         self.assertEqual([error for error in all_errors() if issubclass(error, ValueError)],
                          [InvalidMessage])
 
     def test_no_error_is_a_timeout_or_an_os_error(self) -> None:
-        """Timeouts and socket errors stay the builtin ones."""
+        """No error of the tree is a TimeoutError or an OSError; the builtin ones are used."""
         for error in all_errors():
             with self.subTest(error.__name__):
                 self.assertFalse(issubclass(error, OSError))
@@ -52,7 +52,7 @@ class TreeTest(unittest.TestCase):
                 self.assertIn(error.__name__, errors.__doc__ or "")
 
     def test_it_imports_nothing(self) -> None:
-        """The module of the errors imports nothing, so that every other may import it."""
+        """The module of the errors imports nothing, so that every other module may import it."""
         tree = ast.parse(inspect.getsource(errors))
         found = [node for node in ast.walk(tree) if isinstance(node, (ast.Import, ast.ImportFrom))]
         self.assertEqual(found, [])
@@ -69,25 +69,25 @@ class ConnectionClosedTest(unittest.TestCase):
         self.assertEqual(error.args, (1001, "going away"))
 
     def test_its_text_names_the_connection(self) -> None:
-        """The text says which connection ended, with what code and reason."""
+        """The text says which connection ended, and with which code and reason."""
         self.assertEqual(str(ConnectionClosed(1001, "bye", connection="mmdagent-remote-7")),
                          "mmdagent-remote-7 is closed: 1001 (bye)")
 
     def test_its_text_without_a_reason(self) -> None:
-        """Without a name and a reason the text is a sentence as well."""
+        """The text is a whole sentence even without a name and a reason."""
         self.assertEqual(str(ConnectionClosed(1006)), "the connection is closed: 1006")
 
     def test_it_survives_pickling(self) -> None:
-        """It can be handed to another process, as a future's exception say."""
+        """It can be sent to another process, for example as the exception of a future."""
         error = pickle.loads(pickle.dumps(ConnectionClosed(1001, "bye", connection="c")))
         self.assertEqual((error.code, error.reason, error.connection), (1001, "bye", "c"))
 
 
 class HandshakeRejectedTest(unittest.TestCase):
-    """A refusal that a user raises."""
+    """A refusal that user code raises."""
 
     def test_the_status_is_from_400_to_599(self) -> None:
-        """400 and 599 are taken; 399 and 600 are a ValueError."""
+        """400 and 599 are accepted; 399 and 600 are a ValueError."""
         for status in (400, 401, 503, 598, 599):
             self.assertEqual(HandshakeRejected(status).status, status)
         for status in (-1, 0, 101, 200, 399, 600, 1000):
@@ -109,10 +109,10 @@ class HandshakeRejectedTest(unittest.TestCase):
 
 
 class PlainErrorsTest(unittest.TestCase):
-    """Those that carry only a text."""
+    """Errors that carry only a text."""
 
     def test_they_carry_a_text(self) -> None:
-        """InvalidMessage and QueueFull say what they were told."""
+        """InvalidMessage and QueueFull have the text that they were given."""
         for error in (InvalidMessage, QueueFull):
             self.assertEqual(str(error("what is wrong")), "what is wrong")
 

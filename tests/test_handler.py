@@ -16,7 +16,7 @@ class HookTests(TestCase):
     """Which hook is called, when, and in which thread."""
 
     def test_messages_in_order(self) -> None:
-        """on_message gets every line once, in order, whatever the messages were."""
+        """on_message gets every line once, in order, however lines are spread over messages."""
         server = self.serve(Recorder)
         with Client(server) as client:
             client.text("a|1\nb")
@@ -56,7 +56,7 @@ class HookTests(TestCase):
         self.assertRegex(names[0], r"^mmdagent-remote-\d+$")
 
     def test_init_needs_no_super(self) -> None:
-        """A handler's __init__ may do what it likes; the connection is attached later."""
+        """A handler's __init__ need not call super(); the connection is attached later."""
         found = []
 
         class Own(Handler):
@@ -76,7 +76,7 @@ class HookTests(TestCase):
         self.assertIn("on_open", found[0])
 
     def test_before_and_after(self) -> None:
-        """Before a connection is attached its attributes are a clear RuntimeError; repr always works."""
+        """Attributes raise RuntimeError before a connection is attached; repr() always works."""
         handler = Handler()
         for name in ("path", "query", "headers", "server", "is_mmdagent", "closed"):
             with self.subTest(name), self.assertRaises(RuntimeError):
@@ -91,7 +91,7 @@ class HookTests(TestCase):
             self.assertRegex(repr(agent), "closed>$")
 
     def test_request_attributes(self) -> None:
-        """path, query, headers and remote_address are there in on_request already."""
+        """path, query, headers and remote_address can already be used in on_request."""
         seen = []
 
         class Asking(Handler):
@@ -159,7 +159,7 @@ class HookTests(TestCase):
         self.assertRegex(getattr(record, "connection"), "mmdagent-remote-")
 
     def test_failing_error_hook(self) -> None:
-        """An on_error that raises is logged; the connection goes on even then."""
+        """An on_error that raises is logged, and the connection still goes on."""
         class Failing(Handler):
             def on_message(self, message: Message) -> None:
                 if message == "x":
@@ -193,7 +193,7 @@ class HookTests(TestCase):
         self.assertEqual(handler.messages_seen, ["A", "B", "C"])
 
     def test_own_binary_hook(self) -> None:
-        """An overridden on_binary gets the bytes, and its super() takes UTF-8 as text."""
+        """An overridden on_binary gets the bytes; super() treats UTF-8 as text."""
         got = []
 
         class Binary(Recorder):
@@ -231,7 +231,7 @@ class HookTests(TestCase):
         self.assertEqual(order, [*map(str, range(100)), "close 1000 bye"])
 
     def test_lines_behind_a_failed_send(self) -> None:
-        """A send that fails since the peer has left takes no line away that came before."""
+        """A send that fails because the peer has left does not lose the lines that came before."""
         class Answering(Recorder):
             def on_message(self, message: Message) -> None:
                 super().on_message(message)
@@ -249,7 +249,7 @@ class HookTests(TestCase):
             self.assertEqual(handler.closes[0][0], 1006)
 
     def test_own_text_hook_and_a_long_line(self) -> None:
-        """max_line_size holds for a handler with its own on_text, too; lines before it arrive."""
+        """max_line_size also holds for a handler with its own on_text; earlier lines arrive."""
         class Whole(Recorder):
             def on_text(self, text: str) -> None:
                 super().on_text(text)
@@ -295,7 +295,7 @@ class HookTests(TestCase):
         self.assertFalse(threads[0].is_alive())
 
     def test_spawned_error(self) -> None:
-        """An exception in a spawned function is logged and hurts nobody."""
+        """An exception in a spawned function is logged, and the connection goes on."""
         class Spawning(Handler):
             def on_open(self) -> None:
                 self.spawn(self.fail)
@@ -313,7 +313,7 @@ class HookTests(TestCase):
             wait_until(lambda: logs.records)
 
     def test_closed_of_another_connection_is_an_error(self) -> None:
-        """ConnectionClosed of another connection does not end a hook quietly."""
+        """ConnectionClosed of another connection goes to on_error."""
         class Relay(Recorder):
             def on_message(self, message: Message) -> None:
                 raise ConnectionClosed(1000, "", connection="another")
@@ -345,7 +345,7 @@ class HandleTests(TestCase):
         self.assertEqual(handler.errors, [])
 
     def test_return_closes(self) -> None:
-        """When handle() returns, the connection closes with 1000, though not within a second."""
+        """When handle() returns, the connection closes with 1000, but lasts about a second."""
         class Short(Recorder):
             def handle(self) -> None:
                 self.send("BYE")
@@ -357,7 +357,7 @@ class HandleTests(TestCase):
             self.assertGreaterEqual(time.monotonic() - client.opened_at, 0.9)
 
     def test_own_close_keeps_its_code(self) -> None:
-        """However fast the peer is gone on our Close, on_close gets our code, exactly once."""
+        """However fast the peer leaves after our Close, on_close gets our code, exactly once."""
         closes: list[tuple[int, str]] = []
 
         class Noting(Handler):
@@ -375,7 +375,7 @@ class HandleTests(TestCase):
         self.assertEqual(set(closes), {(4000, "ours")})
 
     def test_raise_closes(self) -> None:
-        """When handle() raises, on_error is told and the connection closes with 1011."""
+        """When handle() raises, on_error is called and the connection closes with 1011."""
         class Failing(Recorder):
             def handle(self) -> None:
                 raise ValueError("no")
@@ -421,7 +421,7 @@ class ReadingTests(TestCase):
         self.assertEqual(handler.messages_seen, ["ask", "answer yes", "more"])
 
     def test_timeouts(self) -> None:
-        """read_line raises TimeoutError in time; 0 polls, and takes a line that is there."""
+        """read_line raises TimeoutError at its timeout; a timeout of 0 polls."""
         server = self.serve()
         with Client(server) as client:
             agent = server.accept(DEADLINE)
@@ -447,7 +447,7 @@ class ReadingTests(TestCase):
         self.assertTrue(agent.closed)
 
     def test_lines_end_quietly_or_not(self) -> None:
-        """lines() ends quietly on 1000 and 1001, and raises on any other code."""
+        """lines() ends quietly on 1000, 1001 and no code, and raises on any other code."""
         for payload, quiet in ((b"\x03\xe8", True), (b"\x03\xe9", True), (b"", True),
                                (b"\x0f\xa0", False)):
             server = self.serve()
@@ -465,7 +465,7 @@ class ReadingTests(TestCase):
                 self.assertEqual(got, ["a"])
 
     def test_an_agent_leaves_quietly(self) -> None:
-        """MMDAgent-EX never sends a Close: its FIN is a normal end for lines()."""
+        """The FIN of MMDAgent-EX, which never sends a Close, is a normal end for messages()."""
         server = self.serve()
         with Client(server, mmdagent=True) as client:
             agent = server.accept(DEADLINE)
@@ -473,7 +473,7 @@ class ReadingTests(TestCase):
         self.assertEqual(list(agent.messages(DEADLINE)), ["a"])
 
     def test_one_reader(self) -> None:
-        """A read from any thread but the connection's own raises RuntimeError."""
+        """A read in any thread but the connection's own raises RuntimeError."""
         server = self.serve(Recorder)
         with Client(server):
             handler = server.wait_connected(DEADLINE)
@@ -511,7 +511,7 @@ class ReadingTests(TestCase):
                 except ConnectionClosed as error:
                     ends.append((error.code, time.monotonic()))
             self.in_thread(read)
-            time.sleep(0.05)  # Most likely blocked by now; the promise holds either way.
+            time.sleep(0.05)  # Most likely the reader is blocked by now; the test holds either way.
             agent.close(1001)
             closed = time.monotonic()
             wait_until(lambda: ends)
@@ -519,7 +519,7 @@ class ReadingTests(TestCase):
             self.assertLess(ends[0][1] - closed, 1.0)
 
     def test_reading_over_the_end(self) -> None:
-        """A reader that meets the end at any moment of the teardown gets every line, then the end."""
+        """A reader that races with the teardown gets every line, then the end."""
         server = self.serve()
         for number in range(40):
             with Client(server) as client:
@@ -530,7 +530,7 @@ class ReadingTests(TestCase):
                 self.assertEqual(list(agent.lines(DEADLINE)), ["a", "b"])
 
     def test_sending_over_the_end(self) -> None:
-        """A sender that meets the end at any moment of the teardown is told at once."""
+        """A sender that races with the teardown gets ConnectionClosed at once."""
         server = self.serve()
         for _ in range(30):
             with Client(server) as client:
@@ -573,7 +573,7 @@ class SendingTests(TestCase):
                 "A|b|3|0.5", "A|b", "A|b", "M|n", "W|", "L|1", "L|2"])
 
     def test_refusals(self) -> None:
-        """What cannot be carried raises before a byte leaves, and the connection goes on."""
+        """What cannot be sent raises before a byte leaves, and the connection goes on."""
         server = self.serve()
         with Client(server) as client:
             agent = server.accept(DEADLINE)
@@ -593,7 +593,7 @@ class SendingTests(TestCase):
             self.assertEqual(client.lines(1), ["OK"])
 
     def test_raw_messages(self) -> None:
-        """Towards any other client send_text and send_binary send one message as it is."""
+        """To any other client, send_text and send_binary send one message unchanged."""
         server = self.serve()
         with Client(server) as client:
             agent = server.accept(DEADLINE)
@@ -624,7 +624,7 @@ class SendingTests(TestCase):
                 self.assertIn("mmdagent-remote-", str(caught.exception))
 
     def test_close_arguments(self) -> None:
-        """close() refuses a code or a reason that may not stand in a Close frame."""
+        """close() refuses a code or a reason that is not allowed in a Close frame."""
         server = self.serve()
         with Client(server):
             agent = server.accept(DEADLINE)
@@ -637,7 +637,7 @@ class SendingTests(TestCase):
             agent.close(1000, "x" * 123)
 
     def test_many_writers(self) -> None:
-        """Lines of eight threads on one connection are never torn, and each thread's keep order."""
+        """Lines of eight threads on one connection are never torn; each thread's stay in order."""
         server, each = self.serve(), 200
         with Client(server) as client:
             agent = server.accept(DEADLINE)
@@ -653,7 +653,7 @@ class SendingTests(TestCase):
             self.assertEqual(own, [f"W|{name}|{number}" for number in range(each)])
 
     def test_peer_that_does_not_read(self) -> None:
-        """send raises TimeoutError after send_timeout, and the connection is then dead."""
+        """A send raises TimeoutError after send_timeout, and the connection is then closed."""
         server = self.serve(send_timeout=0.3)
         with Client(server):
             agent = server.accept(DEADLINE)

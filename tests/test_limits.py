@@ -15,10 +15,10 @@ COUNTS = ("max_message_size", "max_line_size", "max_fragments", "max_queue", "ma
 
 
 class LimitsTest(unittest.TestCase):
-    """What a user may set."""
+    """The limits that a user may set."""
 
     def test_defaults(self) -> None:
-        """The defaults are those that the README promises."""
+        """The defaults are those of the README."""
         self.assertEqual(dataclasses.asdict(Limits()), {
             "open_timeout": 10, "send_timeout": 10, "ping_interval": 20, "ping_timeout": 20,
             "close_timeout": 0.5, "max_message_size": 1 << 20, "max_line_size": 1 << 16,
@@ -27,12 +27,12 @@ class LimitsTest(unittest.TestCase):
         })
 
     def test_every_field_is_tested_here(self) -> None:
-        """A new bound must be named in this file."""
+        """This file names every bound, also a new one."""
         self.assertEqual({field.name for field in dataclasses.fields(Limits)},
                          {*TIMES, *COUNTS})
 
     def test_it_does_not_change(self) -> None:
-        """A bound cannot be changed under a running server."""
+        """A bound cannot be changed while a server runs."""
         with self.assertRaises(dataclasses.FrozenInstanceError):
             Limits().max_queue = 1  # type: ignore[misc]
 
@@ -46,14 +46,14 @@ class LimitsTest(unittest.TestCase):
                     Limits(**{name: bad})
 
     def test_a_count_is_whole(self) -> None:
-        """A count that is no int is a TypeError that names it."""
+        """A count that is not an int is a TypeError that names it."""
         for name in COUNTS:
             for bad in (1.0, 1.5, math.inf, "1", None, True, False, b"1"):
                 with self.subTest(name, bad=bad), self.assertRaisesRegex(TypeError, name):
                     Limits(**{name: bad})  # type: ignore[arg-type]
 
     def test_a_time_is_above_zero(self) -> None:
-        """A time is above zero; only the closing may take none."""
+        """A time must be above zero; only close_timeout may be 0."""
         for name in TIMES:
             for good in (0.001, 1, 3600.0):
                 self.assertEqual(getattr(Limits(**{name: good}), name), good)
@@ -67,14 +67,14 @@ class LimitsTest(unittest.TestCase):
                     Limits(**{name: bad})
 
     def test_a_time_is_a_number(self) -> None:
-        """A time that is no number is a TypeError that names it."""
+        """A time that is not a number is a TypeError that names it."""
         for name in TIMES:
             for bad in ("1", True, False, b"1", [1]):
                 with self.subTest(name, bad=bad), self.assertRaisesRegex(TypeError, name):
                     Limits(**{name: bad})  # type: ignore[arg-type]
 
     def test_none_switches_off(self) -> None:
-        """None switches a timeout off, but not that of the closing."""
+        """None switches a timeout off, except close_timeout."""
         for name in TIMES[:-1]:
             self.assertIsNone(getattr(Limits(**{name: None}), name))
         with self.assertRaisesRegex(TypeError, "close_timeout"):
@@ -82,14 +82,14 @@ class LimitsTest(unittest.TestCase):
 
 
 class ConstantsTest(unittest.TestCase):
-    """What is ours."""
+    """Bounds that a user cannot set."""
 
     def test_a_step_of_a_bomb_stays_small(self) -> None:
-        """Deflate grows at most 1032 times: one step is less than the message that it may fill."""
+        """Deflate expands at most 1032 times, so one step grows to less than the message bound."""
         self.assertLess(limits.COMPRESSED_STEP * 1032, Limits().max_message_size)
 
     def test_a_takeover_step_is_no_more_than_a_read(self) -> None:
-        """One connection holds the attendant no longer than a reader holds its socket."""
+        """The attendant reads no more from a connection at a time than a reader does."""
         self.assertLessEqual(limits.TAKEOVER_SIZE, limits.RECV_SIZE)
 
     def test_what_the_contract_says(self) -> None:

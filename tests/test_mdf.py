@@ -8,10 +8,10 @@ from mmdagent_remote.mdf import RETRY_COUNT, mdf_lines, start_text
 
 
 class MdfTest(unittest.TestCase):
-    """What makes MMDAgent-EX connect here."""
+    """The lines that make MMDAgent-EX connect to this server."""
 
     def test_lines(self) -> None:
-        """Host, port, directory and the retries, which are none by default."""
+        """The lines set host, port, directory, and retries, of which the default is none."""
         self.assertEqual(mdf_lines("example.org", 9001, "/chat"), [
             "Plugin_Remote_Websocket_Host=example.org",
             "Plugin_Remote_Websocket_Port=9001",
@@ -24,7 +24,7 @@ class MdfTest(unittest.TestCase):
         self.assertGreaterEqual(RETRY_COUNT * 0.5, 300)
 
     def test_all_interfaces_is_no_name(self) -> None:
-        """A server on all interfaces is reached as localhost."""
+        """For a server on all interfaces, the host in the lines is localhost."""
         for host in (None, "", "0.0.0.0", "::"):
             with self.subTest(host):
                 self.assertEqual(mdf_lines(host, 9001, "/")[0],
@@ -38,7 +38,7 @@ class StartTextTest(unittest.TestCase):
     """What serve() prints."""
 
     def test_it_says_where_and_how(self) -> None:
-        """It names the address, every line to paste, and how to end the program."""
+        """The text has the address, every line to paste, and how to end the program."""
         text = start_text("ws://localhost:9001/chat", "localhost", 9001, "/chat")
         lines = text.split("\n")
         self.assertIn("ws://localhost:9001/chat", lines[0])

@@ -15,7 +15,7 @@ from mmdagent_remote.errors import InvalidMessage
 from mmdagent_remote.message import (MAX_ARGS, Message, check_line, clean_text, compose,
                                      join_fields, parse)
 
-# A field as a user means it: nothing that separates, ends or poisons a line.
+# A valid field: without the characters that separate fields, end a line or are forbidden.
 FIELD_TEXT = st.text(
     st.characters(exclude_characters="|\r\n\0", exclude_categories=["Cs"]), min_size=1)
 ANY_TEXT = st.text(st.one_of(
@@ -44,7 +44,7 @@ class MessageTest(unittest.TestCase):
         self.assertEqual(f"{message!r}", "Message('KEY|a')")
 
     def test_type_and_args(self) -> None:
-        """The first field is the type, the others are the arguments, empty ones included."""
+        """The first field is the type; the others, empty ones included, are the arguments."""
         cases = {
             "": ("", ()),
             "KEY": ("KEY", ()),
@@ -61,7 +61,7 @@ class MessageTest(unittest.TestCase):
                 self.assertEqual(parse(line), (kind, args))
 
     def test_match(self) -> None:
-        """A match statement takes it apart by type and args."""
+        """A match statement matches it by type and args."""
         def what(message: Message) -> object:
             match message:
                 case Message("KEY", (key,)):
@@ -77,18 +77,18 @@ class MessageTest(unittest.TestCase):
         self.assertEqual(what(Message("RECOG_EVENT_START|x|y")), "type only")
 
     def test_is_echo(self) -> None:
-        """It is no echo unless it was made as one; equality does not look at it."""
+        """A Message is an echo only if made as one; equality ignores this."""
         self.assertIs(Message("A").is_echo, False)
         self.assertIs(Message("A", is_echo=True).is_echo, True)
         self.assertEqual(Message("A"), Message("A", is_echo=True))
 
     def test_it_has_no_dict(self) -> None:
-        """A million of them cost no million dicts, and a misspelt attribute is an error."""
+        """A Message has no __dict__, which saves memory and makes a misspelt attribute an error."""
         with self.assertRaises(AttributeError):
             Message("A").ecko = True  # type: ignore[attr-defined]
 
     def test_copies_keep_the_echo_mark(self) -> None:
-        """copy and pickle keep line and mark."""
+        """copy and pickle keep the line and the echo mark."""
         message = Message("A|b", is_echo=True)
         for other in (copy.copy(message), copy.deepcopy(message),
                       pickle.loads(pickle.dumps(message))):
@@ -103,7 +103,7 @@ class MessageTest(unittest.TestCase):
         self.assertEqual(Message.of("STOP"), "STOP")
 
     def test_of_refuses(self) -> None:
-        """Message.of() needs a field, and each one without a bar, since all are fields."""
+        """Message.of() needs at least one field, and refuses a bar in any of them."""
         with self.assertRaises(TypeError):
             Message.of()
         with self.assertRaises(TypeError):
@@ -128,7 +128,7 @@ class ComposeTest(unittest.TestCase):
     @settings(deadline=None)
     @given(st.lists(FIELD_TEXT, min_size=2, max_size=MAX_ARGS + 1))
     def test_round_trip(self, fields: list[str]) -> None:
-        """What was sent as fields comes out as the same fields."""
+        """A line composed of fields has the same fields."""
         message = Message(compose(tuple(fields)))
         self.assertEqual([message.type, *message.args], fields)
         self.assertEqual(compose((message,)), message)
@@ -137,7 +137,7 @@ class ComposeTest(unittest.TestCase):
     @given(st.lists(st.one_of(ANY_TEXT, st.integers(-10**30, 10**30), st.floats(), st.none(),
                               st.booleans()), max_size=13))
     def test_only_documented_errors(self, fields: list[object]) -> None:
-        """Whatever it is given, it returns a line that can be carried, or says what is wrong."""
+        """For any arguments, compose() returns a valid line, or raises an error with a text."""
         try:
             line = compose(tuple(fields))
         except (InvalidMessage, TypeError) as error:
@@ -168,19 +168,19 @@ class ComposeTest(unittest.TestCase):
                 compose((line,))
 
     def test_an_empty_line_is_refused(self) -> None:
-        """An empty line crashes MMDAgent-EX, so none is made, by no way."""
+        """An empty line, which would crash MMDAgent-EX, is refused in every form."""
         for line in ("", "\n", "\r\n"):
             with self.subTest(line), self.assertRaisesRegex(InvalidMessage, "empty"):
                 compose((line,))
 
     def test_numbers(self) -> None:
-        """int and float fields are written as Python writes them; an IntEnum is its number."""
+        """int and float fields are written as Python writes them; an IntEnum as its number."""
         self.assertEqual(compose(("A", "b", 3)), "A|b|3")
         self.assertEqual(compose(("A", -1, 0.1, 2.0, 10**20)), "A|-1|0.1|2.0|100000000000000000000")
         self.assertEqual(compose(("A", Colour.RED)), "A|3")
 
     def test_numbers_that_are_none(self) -> None:
-        """Infinity and NaN cannot be carried."""
+        """Infinity and NaN are refused."""
         for value in (math.inf, -math.inf, math.nan):
             with self.subTest(value), self.assertRaisesRegex(InvalidMessage, "field 1"):
                 compose(("A", value))
@@ -200,7 +200,7 @@ class ComposeTest(unittest.TestCase):
             compose(())
 
     def test_what_poisons_a_line(self) -> None:
-        """CR, LF, NUL and a lone surrogate are refused anywhere, and the error says where."""
+        """CR, LF, NUL and lone surrogates are refused anywhere, and the error says where."""
         for bad in ("\r", "\n", "\0", "\ud800", "\udfff", "\udc80"):
             for line in (f"{bad}A", f"A|{bad}", f"A|b{bad}|c"):
                 with self.subTest(line):
@@ -212,19 +212,19 @@ class ComposeTest(unittest.TestCase):
                     compose(fields)
 
     def test_other_characters_pass(self) -> None:
-        """What only str.splitlines() takes for a line end may stand in a line."""
+        """Characters that only str.splitlines() treats as line ends are allowed in a line."""
         for text in ("\v", "\f", "\x1c", "\x85", "\u2028", "\u2029", "\t", "\ufeff", "\ufffd"):
             self.assertEqual(compose(("A", text)), f"A|{text}")
 
     def test_a_bar_in_a_field(self) -> None:
-        """A bar in a field cannot be escaped, so it is refused, with the field's number."""
+        """A bar in a field is refused, with the number of the field, since it cannot be escaped."""
         with self.assertRaisesRegex(InvalidMessage, "field 1"):
             compose(("A", "b|c"))
         with self.assertRaisesRegex(InvalidMessage, "field 0"):
             compose(("A|b", "c"))
 
     def test_empty_fields(self) -> None:
-        """An empty field may only be the last; before others it would move them."""
+        """Only the last field may be empty; an earlier empty one would shift the others."""
         self.assertEqual(compose(("A", "")), "A|")
         self.assertEqual(compose(("A", "b", "")), "A|b|")
         for fields in (("", "b"), ("A", "", "b"), ("A", "", ""), ("A||b",), ("|A",), ("|",)):
@@ -232,7 +232,7 @@ class ComposeTest(unittest.TestCase):
                 compose(fields)
 
     def test_ten_arguments(self) -> None:
-        """Nine and ten arguments are carried, eleven are refused, as fields and as a line."""
+        """Nine and ten arguments are accepted, eleven are refused, as fields and as a line."""
         for count in (9, 10):
             fields = ("A", *"x" * count)
             self.assertEqual(compose(fields), "|".join(fields))
@@ -243,23 +243,23 @@ class ComposeTest(unittest.TestCase):
                 compose(arguments)
 
     def test_the_error_shows_little(self) -> None:
-        """The text of an error does not repeat a line of megabytes."""
+        """The text of an error does not repeat a very long line."""
         with self.assertRaises(InvalidMessage) as caught:
             check_line("A" * 1_000_000 + "\0")
         self.assertLess(len(str(caught.exception)), 300)
 
     def test_join_fields_takes_one(self) -> None:
-        """One field is a line of a type alone."""
+        """join_fields() accepts a single field, the type."""
         self.assertEqual(join_fields(("A",)), "A")
 
 
 class CleanTextTest(unittest.TestCase):
-    """Any text, made fit for one field."""
+    """clean_text(): any text, made fit for one field."""
 
     @settings(deadline=None)
     @given(ANY_TEXT)
     def test_it_always_fits(self, text: str) -> None:
-        """What comes out is empty, or can be sent as a field; cleaning it again changes nothing."""
+        """The result is empty or can be sent as a field, and cleaning it again changes nothing."""
         cleaned = clean_text(text)
         if cleaned:
             self.assertEqual(compose(("A", cleaned)), f"A|{cleaned}")
@@ -270,13 +270,13 @@ class CleanTextTest(unittest.TestCase):
     @settings(deadline=None)
     @given(FIELD_TEXT)
     def test_it_keeps_what_is_printable(self, text: str) -> None:
-        """No printable character but the bar is changed or lost."""
+        """No printable character except the bar is changed or lost."""
         wanted = [c for c in text if c.isprintable() and not c.isspace()]
         found = [c for c in clean_text(text) if c.isprintable() and not c.isspace()]
         self.assertEqual(found, wanted)
 
     def test_examples(self) -> None:
-        """Line ends become one blank, bars full-width, control characters nothing."""
+        """Line ends become one blank, bars full-width bars; control characters are removed."""
         cases = {
             "": "",
             "plain": "plain",

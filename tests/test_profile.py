@@ -1,4 +1,4 @@
-"""What differs per kind of peer."""
+"""What differs between kinds of peers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from mmdagent_remote.profile import MMDAGENT_EX, STRICT, Profile, echo_of, is_wire_word, wrap
 
 WRAPPER = "__AV_MESSAGE,"
-# Lines that are near to one that MMDAgent-EX would misread.
+# Lines that resemble one that MMDAgent-EX would misread.
 LINES = st.one_of(st.text(min_size=1), st.from_regex(r"(S|SN|SND|SND[0-9]{1,5}|__AV_?|STOP)\w{0,5}"),
                   st.sampled_from(["SNDSTRM", "SNDFILE", "SNDBRKS", WRAPPER, "__peer_disconnected__"]))
 
@@ -20,14 +20,14 @@ class ProfileTest(unittest.TestCase):
     """The two profiles, as data."""
 
     def test_strict_asks_for_nothing(self) -> None:
-        """STRICT is a plain RFC 6455 peer: no field of it is set."""
+        """STRICT is a plain RFC 6455 peer, with no field set."""
         for field in dataclasses.fields(Profile):
             if field.name != "name":
                 with self.subTest(field.name):
                     self.assertFalse(getattr(STRICT, field.name))
 
     def test_mmdagent_sets_everything(self) -> None:
-        """MMDAGENT_EX sets every field: one that it did not set would be needed by nobody."""
+        """MMDAGENT_EX sets every field; one that it did not set would not be needed."""
         for field in dataclasses.fields(Profile):
             with self.subTest(field.name):
                 self.assertTrue(getattr(MMDAGENT_EX, field.name))
@@ -50,7 +50,7 @@ class WireWordTest(unittest.TestCase):
     """Lines meant for Plugin_Remote itself."""
 
     def test_wire_words(self) -> None:
-        """What begins with __AV, and exactly the three sound words."""
+        """Wire words are lines that begin with __AV, and exactly the three sound words."""
         for line in ("__AV_START", "__AV_SETMODEL,0", WRAPPER + "A", "SNDSTRM", "SNDFILE", "SNDBRKS"):
             with self.subTest(line):
                 self.assertTrue(is_wire_word(line))
@@ -61,10 +61,10 @@ class WireWordTest(unittest.TestCase):
 
 
 class WrapTest(unittest.TestCase):
-    """Lines that would be misread."""
+    """Lines that MMDAgent-EX would misread."""
 
     def test_short_lines_with_s(self) -> None:
-        """A line with S of fewer than seven bytes, newline included, would be held: it is wrapped."""
+        """A short line with S at the start, under 7 bytes with newline, is wrapped, else held."""
         for line in ("S", "STOP", "START", "S|\u3042"):
             with self.subTest(line):
                 self.assertEqual(wrap(line), WRAPPER + line)
@@ -73,13 +73,13 @@ class WrapTest(unittest.TestCase):
                 self.assertEqual(wrap(line), line)
 
     def test_false_audio(self) -> None:
-        """A line with SND that is no sound word would be taken for audio: it is wrapped."""
+        """A line with SND at the start that is no sound word is wrapped, or it would be audio."""
         for line in ("SND", "SND9999", "SND0004abcd", "SNDHELLO", "SNDSTRM|x", "SNDSTRMX", "SNDFILE "):
             with self.subTest(line):
                 self.assertEqual(wrap(line), WRAPPER + line)
 
     def test_the_relays_notice(self) -> None:
-        """A line that begins as a relay's notice would be swallowed: it is wrapped."""
+        """A line that begins like a relay's notice is wrapped, or it would be dropped."""
         self.assertEqual(wrap("__peer_disconnected__"), WRAPPER + "__peer_disconnected__")
         self.assertEqual(wrap("__peer_disconnected__|x"), WRAPPER + "__peer_disconnected__|x")
         self.assertEqual(wrap("__peer_connected__"), "__peer_connected__")
@@ -87,7 +87,7 @@ class WrapTest(unittest.TestCase):
     @settings(deadline=None)
     @given(LINES)
     def test_wrapping(self, line: str) -> None:
-        """A line goes out as it is or in one wrapper, and then needs none itself."""
+        """A line leaves as it is or in one wrapper, and is then not wrapped again."""
         wrapped = wrap(line)
         self.assertIn(wrapped, (line, WRAPPER + line))
         self.assertEqual(wrap(wrapped), wrapped)
@@ -99,10 +99,10 @@ class WrapTest(unittest.TestCase):
 
 
 class EchoTest(unittest.TestCase):
-    """What comes back."""
+    """Which lines come back."""
 
     def test_echoes(self) -> None:
-        """A line comes back as it is, wrapped or not; what is in an own wrapper comes back bare."""
+        """A line's echo is the line, wrapped or not; a line in a user's own wrapper echoes bare."""
         cases = {
             "A|b": "A|b",
             "STOP": "STOP",

@@ -1,4 +1,4 @@
-"""Properties of the pure rooms whose own test files have examples only; with hypothesis."""
+"""Properties, with hypothesis, of pure modules whose own test files have only examples."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ PATHS = st.text("ab/-1é ", max_size=8)
 
 
 class KeepAliveProperties(unittest.TestCase):
-    """However irregular the looks are."""
+    """At however irregular times judge() is called."""
 
     @settings(deadline=None, max_examples=300)
     @given(st.lists(st.tuples(st.floats(0.01, 50), st.booleans()), max_size=60))
     def test_dead_only_after_two_pings_and_the_sum(self, looks: list[tuple[float, bool]]) -> None:
-        """A peer is dead only after the whole silence, with two pings in it."""
+        """A peer is dead only after silence for interval plus timeout, with two pings in it."""
         keepalive, now, life, pings = KeepAlive(Limits(), 0.0), 0.0, 0.0, 0
         for pause, is_alive in looks:
             now += pause
@@ -49,7 +49,7 @@ class RoutesProperties(unittest.TestCase):
 
     @given(st.dictionaries(PATHS, st.integers(), min_size=1, max_size=6), PATHS)
     def test_a_path_leads_to_its_handler(self, table: dict[str, int], other: str) -> None:
-        """Each path finds its own handler, with or without suffixes; another one finds none."""
+        """Each path finds its own handler, with or without suffixes; any other path finds none."""
         paths = {normal_path(path): number for path, number in table.items()}
         assume(len(paths) == len(table))
         handlers = {path: type(f"H{number}", (Handler,), {}) for path, number in table.items()}
@@ -63,7 +63,7 @@ class RoutesProperties(unittest.TestCase):
 
     @given(PATHS)
     def test_normal_path(self, path: str) -> None:
-        """A normal path stays as it is."""
+        """A normal path begins with a slash, and normal_path() leaves it unchanged."""
         self.assertTrue(normal_path(path).startswith("/"))
         self.assertEqual(normal_path(normal_path(path)), normal_path(path))
 
@@ -73,7 +73,7 @@ class LimitsProperties(unittest.TestCase):
 
     @given(st.floats(allow_nan=True, allow_infinity=True))
     def test_times(self, value: float) -> None:
-        """A time is any finite number above zero, and nothing else."""
+        """A time may be any finite number above zero, and nothing else."""
         if math.isfinite(value) and value > 0:
             self.assertEqual(Limits(send_timeout=value).send_timeout, value)
         else:
@@ -82,7 +82,7 @@ class LimitsProperties(unittest.TestCase):
 
     @given(st.integers())
     def test_sizes(self, value: int) -> None:
-        """A size is any whole number above zero."""
+        """A size may be any whole number above zero, and nothing else."""
         if value > 0:
             self.assertEqual(Limits(max_queue=value).max_queue, value)
         else:
@@ -91,11 +91,11 @@ class LimitsProperties(unittest.TestCase):
 
 
 class TextProperties(unittest.TestCase):
-    """What is printed and what is matched."""
+    """The text at the start, patterns and answers."""
 
     @given(st.text(), st.text(), st.integers(0, 65535), st.text())
     def test_start_text_is_ascii(self, url: str, host: str, port: int, path: str) -> None:
-        """What a program prints when it starts is ASCII, whatever the names are."""
+        """The text that a program prints at its start is ASCII, whatever the names are."""
         self.assertTrue(start_text(url, host, port, path).isascii())
 
     @given(FIELDS, FIELDS)
@@ -109,7 +109,7 @@ class TextProperties(unittest.TestCase):
                                   if entry["direction"] == "command" and entry.get("answers"))),
            st.lists(st.text("xyz", min_size=1, max_size=3), max_size=10))
     def test_answer(self, name: str, args: list[str]) -> None:
-        """The answer is of the first type, and repeats arguments of the command only."""
+        """An answer pattern has the first answer's type, and only arguments of the command."""
         kind, *keys = answer_to(Message("|".join([name, *args]))).split("|")
         self.assertEqual(kind, entries()[name]["answers"][0])
         self.assertLessEqual(set(keys), set(args))
@@ -121,7 +121,7 @@ class DeflateProperties(unittest.TestCase):
     @settings(deadline=None, max_examples=60)
     @given(st.lists(st.text(max_size=300), max_size=5), st.data())
     def test_cut_anywhere(self, texts: list[str], data: st.DataObject) -> None:
-        """Compressed with one window, in frames and pieces cut anywhere, the texts are the same."""
+        """Texts compressed with one window arrive unchanged, however frames and pieces are cut."""
         compress = zlib.compressobj(wbits=-15)
         stream = b""
         for text in texts:

@@ -1,4 +1,4 @@
-"""``README.md`` and ``README.ja.md``: their programs run, and their facts are those of the code."""
+"""``README.md`` and ``README.ja.md``: their programs run, and their facts agree with the code."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class ProgramsTest(ProgramCase):
         return path
 
     def test_all_compile(self) -> None:
-        """There are as many programs as are tested below, and each is Python."""
+        """There are as many programs as are tested below, and each compiles."""
         for page, count in ((ENGLISH, 4), (JAPANESE, 2)):
             found = blocks(page, "python")
             self.assertEqual(len(found), count, page.name)
@@ -68,7 +68,7 @@ class ProgramsTest(ProgramCase):
                 compile(block, f"{page.name}, program {number}", "exec")
 
     def test_first_program(self) -> None:
-        """It answers what was recognised, and prints keys."""
+        """The first program answers what was recognised, and prints keys."""
         for page, answer, printed in (
                 (ENGLISH, "You said hello", "Somebody pressed a"),
                 (JAPANESE, "hello、ですね", "a が押されました")):
@@ -83,7 +83,7 @@ class ProgramsTest(ProgramCase):
                 self.check_ctrl_c(program)
 
     def test_dialogue(self) -> None:
-        """It answers, counting over reconnects, and is silent when the user begins to speak."""
+        """The dialogue answers, counts across reconnects, and is silent once the user speaks."""
         for page, answer in ((ENGLISH, "hello? That was number {}."),
                              (JAPANESE, "hello、ですね。{} 回目です。")):
             with self.subTest(page.name):
@@ -108,7 +108,7 @@ class ProgramsTest(ProgramCase):
                 self.check_ctrl_c(program)
 
     def test_embedding(self) -> None:
-        """It waits for a client, sends two lines, and ends."""
+        """The embedding program waits for a client, sends two lines, and ends."""
         program = self.program(self.save(ENGLISH, 2, "embedded.py"))
         self.assertEqual(program.port_in_script, 9001)
         program.expect(f"Waiting for MMDAgent-EX at ws://localhost:{program.port}/")
@@ -127,7 +127,7 @@ class ProgramsTest(ProgramCase):
             stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8", timeout=DEADLINE * 3)
 
     def test_unittest(self) -> None:
-        """The page's test passes for the sample that it is for, and fails for another."""
+        """The page's test passes for the sample that it is for, and fails for a changed one."""
         dialogue = (SAMPLES / "dialogue.py").read_text(encoding="utf-8")
         good = self.unittest_of_page(dialogue)
         self.assertEqual(good.returncode, 0, good.stderr)
@@ -148,7 +148,7 @@ class FactsTest(TestCase):
                 self.assertEqual([block for block in found if "venv" in block], commands, page.name)
 
     def test_mdf(self) -> None:
-        """The settings are those that serve() prints."""
+        """The .mdf settings are those that serve() prints."""
         lines = "".join(f"{line}\n" for line in mdf_lines("localhost", 9001, "/chat"))
         for page in (ENGLISH, JAPANESE):
             self.assertIn(f"\n```\n{lines}```\n", page.read_text(encoding="utf-8"))
@@ -161,7 +161,7 @@ class FactsTest(TestCase):
         self.assertEqual(rows, [(each.name, repr(each.default)) for each in options])
 
     def test_names(self) -> None:
-        """Every public name of Handler, Agent and Server is in a table; every hook and call exists."""
+        """Every public name of Handler, Agent and Server is in a table; every name there exists."""
         text = ENGLISH.read_text(encoding="utf-8")
         cells = " ".join(re.findall(r"^\| (.*?) \|", text, re.MULTILINE))
         names = set(re.findall(r"`(\w+)(?:\(.*?\))?`", cells))
@@ -180,7 +180,7 @@ class FactsTest(TestCase):
                 self.assertIn(f"[samples/{sample.name}](samples/{sample.name})", text, page.name)
 
     def test_links(self) -> None:
-        """Every link to a file of the project leads to one."""
+        """Every link to a file of the project leads to a file that exists."""
         for page in PAGES:
             for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text(encoding="utf-8")):
                 if "://" not in target:

@@ -1,4 +1,4 @@
-"""Server: options, routing, life, broadcast, accept."""
+"""Server: options, routing, start and shutdown, broadcast, accept."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class LifeTests(TestCase):
             socket.create_connection((host, server.port), timeout=DEADLINE).close()
 
     def test_start_is_idempotent(self) -> None:
-        """start() returns the server, and is harmless when it runs."""
+        """start() returns the server, and does nothing if it is already running."""
         server = self.serve(Recorder)
         port = server.port
         self.assertIs(server.start(), server)
@@ -123,13 +123,13 @@ class LifeTests(TestCase):
         wait_until(lambda: len(server.connections) == 10)
         began = time.monotonic()
         self.assertEqual(server.shutdown(), [])
-        # The bound is the close_timeout of clients that never answer, side by side.
+        # Clients that never answer take one close_timeout, all at the same time.
         self.assertLess(time.monotonic() - began, 1.0)
         for client in (*clients, silent):
             client.sock.close()
 
     def test_shutdown_from_a_hook(self) -> None:
-        """shutdown() may be called in a hook, which is then not waited for."""
+        """shutdown() may be called in a hook, and then does not wait for that hook."""
         answers = []
 
         class Ending(Recorder):
@@ -144,7 +144,7 @@ class LifeTests(TestCase):
         self.assertEqual(answers, [[]])
 
     def test_shutdown_names_user_code(self) -> None:
-        """shutdown() returns the names of threads that are still in user code; all else has ended."""
+        """shutdown() returns the names of threads still in user code; all others have ended."""
         release, names = threading.Event(), []
 
         class Stuck(Recorder):
@@ -171,7 +171,7 @@ class LifeTests(TestCase):
         self.assertEqual(server.shutdown(), [])
 
     def test_shutdown_sends_what_waits(self) -> None:
-        """shutdown() flushes the lines that wait for an agent's gap."""
+        """shutdown() flushes the lines that wait for a gap towards an agent."""
         server = self.serve(Recorder)
         with Client(server, mmdagent=True) as client:
             handler = server.wait_connected(DEADLINE)
@@ -241,10 +241,10 @@ class LifeTests(TestCase):
 
 
 class RoutingTests(TestCase):
-    """Paths, origins, exclusive, limits on connections."""
+    """Paths, origins, exclusive paths, limits on connections."""
 
     def test_path(self) -> None:
-        """Any path but the one given gets 404; the query does not count, nor a missing slash."""
+        """Any path but the given one gets 404; a query or a missing slash makes no difference."""
         server = self.serve(Recorder, path="chat")
         for target in ("/chat", "/chat?a=b"):
             self.assertTrue(status(server, target).startswith("101"))
@@ -267,7 +267,7 @@ class RoutingTests(TestCase):
                 self.assertEqual(client.lines(1), [path.upper()])
 
     def test_factory_of_no_handler(self) -> None:
-        """A factory that returns no Handler is logged, and the client gets 500."""
+        """A factory that does not return a Handler is logged, and the client gets 500."""
         server = self.serve(lambda: 5)
         with self.assertLogs("mmdagent_remote", logging.ERROR):
             self.assertTrue(status(server).startswith("500"))
@@ -297,7 +297,7 @@ class RoutingTests(TestCase):
         self.assertTrue(status(self.serve(Recorder, origins="*"), "/", "Origin: x").startswith("101"))
 
     def test_exclusive(self) -> None:
-        """exclusive: a second client on a path gets 429, and path-1 leads to the same handler."""
+        """With exclusive, a second client on a path gets 429, and path-1 has the same handler."""
         server = self.serve(Recorder, path="/chat", exclusive=True)
         with Client(server, "/chat", mmdagent=True), Client(server, "/chat-1", mmdagent=True):
             self.assertEqual(status(server, "/chat", mmdagent=True), "429 Too Many Requests")
@@ -306,7 +306,7 @@ class RoutingTests(TestCase):
             self.assertEqual([each.path for each in server.connections], ["/chat", "/chat-1"])
 
     def test_exclusive_reconnect(self) -> None:
-        """An agent that lost its connection and is back at once finds its path free."""
+        """An agent that reconnects at once after losing its connection finds its path free."""
         hooks = threading.Event()
 
         class Busy(Recorder):
@@ -344,7 +344,7 @@ class RoutingTests(TestCase):
                 self.assertEqual(server.wait_connected(DEADLINE).is_mmdagent, expected)
 
     def test_tls_warning(self) -> None:
-        """TLS off port 443 is a WARNING, since MMDAgent-EX decides by the port."""
+        """TLS on a port other than 443 logs a WARNING, since MMDAgent-EX decides by the port."""
         import ssl
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         with self.assertLogs("mmdagent_remote.server", logging.WARNING):
@@ -352,7 +352,7 @@ class RoutingTests(TestCase):
         self.assertTrue(server.url.startswith("wss://"))
 
     def test_no_noise(self) -> None:
-        """A port scan costs one DEBUG line, a wrong request one INFO line; never a traceback."""
+        """A port scan logs one DEBUG line, a wrong request one INFO line, never a traceback."""
         server = self.serve(Recorder)
         with self.assertLogs("mmdagent_remote.connection", logging.DEBUG) as logs:
             Client(server, open=False).sock.close()
@@ -373,7 +373,7 @@ class RoutingTests(TestCase):
         self.assertIn("WebSocket server", answer)
 
     def test_open_timeout(self) -> None:
-        """open_timeout is in total: a slow request is cut, and others connect meanwhile."""
+        """open_timeout is a total: a slow request is cut off, and others connect meanwhile."""
         server = self.serve(Recorder, open_timeout=0.5)
         with Client(server, open=False) as slow:
             began = time.monotonic()
@@ -389,7 +389,7 @@ class BroadcastTests(TestCase):
     """broadcast and wait_connected."""
 
     def test_everybody(self) -> None:
-        """broadcast reaches every open connection, each in its own way."""
+        """broadcast reaches every open connection, each according to its profile."""
         server = self.serve(Recorder)
         self.assertEqual(server.broadcast("A"), [])
         with Client(server) as one, Client(server, mmdagent=True) as two:
@@ -398,7 +398,7 @@ class BroadcastTests(TestCase):
             self.assertEqual((one.lines(1), two.lines(1)), (["STOP|x"], ["STOP|x"]))
 
     def test_refused_for_all(self) -> None:
-        """A line that one kind of peer cannot take goes to nobody."""
+        """A line that one kind of peer cannot take is sent to no peer."""
         server = self.serve(Recorder)
         with Client(server) as one, Client(server, mmdagent=True):
             wait_until(lambda: len(server.connections) == 2)
@@ -422,7 +422,7 @@ class BroadcastTests(TestCase):
                 self.assertEqual(good.lines(1), [line])
             self.assertEqual(failed[0].remote_address, stuck.sock.getsockname())
             self.assertFalse(failed[0].closed)
-            # What is queued arrives when the peer reads after all.
+            # The queued lines arrive once the peer reads.
             self.assertEqual(set(stuck.lines(sent - 1)), {line})
 
     def test_wait_connected(self) -> None:
@@ -438,7 +438,7 @@ class BroadcastTests(TestCase):
                 self.assertIs(server.connections[0], first)
 
     def test_not_started(self) -> None:
-        """accept and wait_connected need a started server; address too."""
+        """accept, wait_connected and address need a started server."""
         with self.assertRaises(RuntimeError):
             Server().accept()
         with self.assertRaises(RuntimeError):
@@ -470,7 +470,7 @@ class AcceptTests(TestCase):
             Server(port=0).serve_forever()
 
     def test_waiting_connection_is_attended(self) -> None:
-        """A connection that waits for accept has its pings answered and its lines kept."""
+        """While a connection waits for accept, its pings are answered and its lines kept."""
         server = self.serve()
         with Client(server) as client:
             client.text("a\n")
@@ -482,7 +482,7 @@ class AcceptTests(TestCase):
         self.assertEqual(list(server.accept(DEADLINE).lines(DEADLINE)), ["a", "b"])
 
     def test_one_that_left_nothing(self) -> None:
-        """A connection that came and went without a line is not handed out."""
+        """accept does not return a connection that ended without a line."""
         server = self.serve()
         with Client(server) as client:
             client.send(frame(b"", CLOSE))
@@ -493,21 +493,21 @@ class AcceptTests(TestCase):
             self.assertEqual(server.accept(DEADLINE).read_line(DEADLINE), "second")
 
     def test_many_that_left(self) -> None:
-        """Of connections that nobody accepts before they leave only a few are kept."""
+        """Of connections that end before they are accepted, only a few are kept."""
         server = self.serve()
         for number in range(40):
             with Client(server) as client:
                 client.text(f"{number}\n")
                 client.send(frame(b"\x03\xe8", CLOSE))
                 client.close_code()
-            # The Close is on the wire before the end is known: wire first, then the news.
+            # The client sees the Close before the server has noted the end.
             wait_until(lambda: not server.connections)
         with Client(server) as last:
             last.text("last\n")
             lines = []
             while "last" not in lines:
                 lines.append(server.accept(DEADLINE).read_line(DEADLINE))
-        # The oldest went when a newcomer opened; whether "last" was one by then is a race.
+        # Each new connection drops the oldest; whether "last" had already done so is a race.
         self.assertIn(len(lines), (17, 18))
         self.assertEqual(lines, [*map(str, range(41 - len(lines), 40)), "last"])
 
@@ -523,7 +523,7 @@ class AcceptTests(TestCase):
         thread = self.in_thread(accept)
         server.shutdown()
         thread.join(DEADLINE)
-        # RuntimeError where shutdown() came before accept() looked.
+        # RuntimeError if shutdown() came before accept() checked.
         self.assertIn(ends, ([1001], []))
 
 

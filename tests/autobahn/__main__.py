@@ -23,7 +23,7 @@ GOOD, BAD, NOT_RUN, SKIPPED, INTERRUPTED, TERMINATED = 0, 1, 2, 77, 130, 143
 def main() -> int:
     """Find Python 2.7, prepare, run, judge; returns the exit status."""
     options = _options()
-    # Like Ctrl-C it ends what was started.
+    # SIGTERM ends what was started, as Ctrl-C does.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     try:
         python27 = find_python27()

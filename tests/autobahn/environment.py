@@ -1,6 +1,6 @@
-"""What the suite runs in: CPython 2.7, for which it was written, with packages of that time.
+"""The environment of the suite: CPython 2.7, for which it was written, with packages of that time.
 
-Prepared once and kept in the user's cache, until the recipe here changes.
+It is prepared once and kept in the user's cache until the recipe here changes.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from typing import Optional
 
 from .process import ProcessError, run
 
-#: The last that makes environments for Python 2.7.
+#: The last version that makes environments for Python 2.7.
 VIRTUALENV = "virtualenv==20.21.1"
 
-#: The arguments of ``pip install``, step by step: to build Twisted takes what the first step installs,
-#: and the third has all that the suite asks for, in versions known to work.
+#: The arguments of ``pip install``, step by step. Building Twisted needs what the first step
+#: installs. The third step has all that the suite needs, in versions known to work.
 STEPS = (
     ("setuptools==44.0.0", "incremental==16.10.1", "pyOpenSSL==19.1.0", "cryptography==3.3.2"),
     ("--no-build-isolation", "Twisted==19.10.0"),
@@ -31,10 +31,10 @@ STEPS = (
     ("--no-deps", "autobahntestsuite==0.8.2"),
 )
 
-#: Seconds for one step: it may have to compile, behind a slow line.
+#: Seconds for one step, which may have to compile, or download over a slow line.
 STEP_DEADLINE = 600.0
 
-#: Prints its own path, if it is what we look for.
+#: Prints the interpreter's path if it is a CPython 2.7.
 _PROBE = ("import platform, sys; "
           "print(sys.executable if platform.python_implementation() == 'CPython' "
           "and sys.version_info[:2] == (2, 7) else '')")
@@ -44,7 +44,7 @@ def find_python27() -> Optional[str]:
     """The path of a CPython 2.7, or None.
 
     Raises:
-        ProcessError: the one that PYTHON27 names is none; who names one does not want it skipped.
+        ProcessError: PYTHON27 names something else; a user who sets it does not want a skip.
     """
     if named := os.environ.get("PYTHON27"):
         if found := _probe(named):
@@ -60,7 +60,7 @@ def _candidates() -> Iterator[str]:
 
 
 def _probe(command: str) -> str:
-    # It must be run: pyenv puts a python2.7 on PATH that only says that there is none.
+    # It must be run, since pyenv puts a python2.7 on PATH that only says that there is none.
     try:
         done = subprocess.run([command, "-E", "-c", _PROBE], stdin=subprocess.DEVNULL,
                               capture_output=True, text=True, timeout=30, check=False)
@@ -91,7 +91,7 @@ def prepare(python27: str) -> str:
 
 
 def _cache() -> Path:
-    # The XDG specification: a relative path there is to be ignored.
+    # The XDG specification says that a relative path there must be ignored.
     base = Path(os.environ.get("XDG_CACHE_HOME", ""))
     return (base if base.is_absolute() else Path.home() / ".cache") / "mmdagent-remote-autobahn"
 
@@ -121,8 +121,8 @@ def _make(directory: Path, python27: str) -> None:
 
 
 def _put(directory: Path, ready: Path, recipe: str) -> None:
-    # One rename: what stands there is whole at any time. An old one goes away with the directory.
-    # Another run may have been faster; then its own is used, by that run too, and ours goes away.
+    # A single rename, so that the environment is complete at any time. An old one is deleted with
+    # the directory. If another run was faster, both use its environment, and ours is deleted.
     try:
         if ready.exists() and not _is_made_by(ready, recipe):
             ready.rename(directory / "old")

@@ -1,4 +1,4 @@
-"""Programs that this one starts, each with a deadline, and ended with all that they started."""
+"""Programs that this one starts, each with a deadline, and ends with all their children."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from pathlib import Path
 
 
 class ProcessError(Exception):
-    """A program failed, or was not done in time; the end of what it wrote is in the text."""
+    """A program failed, or was not done in time; the text has the end of its output."""
 
 
 def run(command: Sequence[str], log: Path, deadline: float) -> None:
-    """Run a program, with what it writes in a file.
+    """Run a program, with its output in a file.
 
     Raises:
         ProcessError: it failed, or did not end within the deadline.
     """
-    # What is meant for our own Python must not reach another one. Unbuffered: when it hangs, the
-    # last line tells where.
+    # Settings for our own Python must not reach another one. Unbuffered, so that the last line
+    # tells where it hangs.
     env = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
     env["PYTHONUNBUFFERED"] = "1"
     with log.open("wb") as output:
-        # In a session of its own a terminal's Ctrl-C reaches only us, and we end it whole.
+        # In its own session, so that a terminal's Ctrl-C reaches only us, and we end all of it.
         process = subprocess.Popen(command, cwd=log.parent, env=env, stdin=subprocess.DEVNULL,
                                    stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
         try:
@@ -38,7 +38,7 @@ def run(command: Sequence[str], log: Path, deadline: float) -> None:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    # Only while it is ours: once it has been waited for, its number may be that of another group.
+    # Only while it is not reaped: after that its number may belong to another process group.
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()

@@ -1,6 +1,6 @@
 """The sets of cases, reading a report of the suite, and judging it. Pure.
 
-A set names every one of its cases, so that a report that lacks one is no good report.
+A set names each of its cases, so that a report that lacks one fails.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ class CaseSet:
     name: str
     #: How many cases each group has: ``{"1.1": 8}`` is 1.1.1 to 1.1.8.
     groups: Mapping[str, int]
-    #: Seconds for the whole set, many times what it takes: a case can hang the suite.
+    #: Seconds for the whole set, many times what it needs, since a case can hang the suite.
     deadline: float
     #: Options of the server under test.
     options: Mapping[str, Any] = field(default_factory=dict)
-    #: Cases to which the suite gives no other verdict, whatever the server does.
+    #: Cases for which the suite gives only this verdict, whatever the server does.
     informational: frozenset[str] = frozenset()
 
     def ids(self) -> Iterator[str]:
@@ -34,11 +34,11 @@ class CaseSet:
                 yield f"{group}.{number}"
 
     def patterns(self) -> list[str]:
-        """The same cases, in the suite's own words: whole sections."""
+        """The same cases as patterns of the suite: whole sections."""
         return list(dict.fromkeys(f"{group.partition('.')[0]}.*" for group in self.groups))
 
     def expected(self, case_id: str) -> str:
-        """The verdict that a case must have, on what it was about and on its close."""
+        """The verdict that a case must have, both on its behavior and on its close."""
         return INFORMATIONAL if case_id in self.informational else OK
 
 
@@ -67,17 +67,17 @@ SETS = {each.name: each for each in (BASIC, LIMITS, COMPRESSION)}
 
 
 class Case(NamedTuple):
-    """What the suite says of one case."""
+    """The suite's verdict on one case."""
 
     id: str
     behavior: str
     close: str
-    #: Close frames in both directions, and TCP ended by the server first (RFC 6455, 7.1.1).
+    #: Whether Close frames went both ways, and the server ended TCP first (RFC 6455, 7.1.1).
     clean: bool
 
 
 class Result(NamedTuple):
-    """One set, run."""
+    """The result of one set."""
 
     case_set: CaseSet
     cases: Sequence[Case]
@@ -106,14 +106,14 @@ def read_report(read: Callable[[str], str]) -> list[Case]:
 
 
 def _read_case(case_id: str, entry: Mapping[str, str], read: Callable[[str], str]) -> Case:
-    # The index does not say how an informational case ended, only the case's own file does.
+    # The index does not say how an informational case ended; only the case's own file does.
     details = json.loads(read(entry["reportfile"]))
     clean = details["wasClean"] and not details["droppedByMe"]
     return Case(case_id, entry["behavior"], entry["behaviorClose"], clean)
 
 
 def judge(case_set: CaseSet, cases: Sequence[Case]) -> list[str]:
-    """What is not as expected, a line for each case. Empty: all is well."""
+    """A line for each case that is not as expected; empty if there is none."""
     found = {case.id: case for case in cases}
     faults = []
     for case_id in case_set.ids():

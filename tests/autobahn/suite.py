@@ -1,4 +1,4 @@
-"""One run of the suite: an echo server of ours in this process, the suite as its client in another."""
+"""One run of the suite: our echo server in this process, and the suite as its client in another."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mmdagent_remote import Handler, Server
 from .process import ProcessError, run
 from .report import CaseSet, ReportError, Result, judge, read_report
 
-#: Its script in bin/ has the path of the place where it was made.
+#: Replaces the script in bin/, which holds the path where the environment was made.
 _WSTEST = "from autobahntestsuite.wstest import run; run()"
 
 
@@ -33,11 +33,11 @@ def run_set(case_set: CaseSet, python: str, directory: Path,
         case_set: which cases.
         python: the interpreter of the suite's environment.
         directory: where its report goes.
-        handler: what answers.
+        handler: the handler of the server.
     """
     start = time.monotonic()
     directory.mkdir(parents=True, exist_ok=True)
-    (directory / "index.json").unlink(missing_ok=True)  # Of an earlier run, it is no result of this.
+    (directory / "index.json").unlink(missing_ok=True)  # One of an earlier run must not count.
     with Server(handler, host="127.0.0.1", port=0, **case_set.options) as server:
         _write_spec(case_set, server.url, directory)
         try:

@@ -1,4 +1,4 @@
-"""What ``python -m tests.autobahn`` makes of a report, which needs no Python 2.7 as the suite does."""
+"""How ``python -m tests.autobahn`` judges a report, which unlike the suite needs no Python 2.7."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ SMALL = CaseSet("small", {"1.1": 3, "7": 2}, deadline=1, informational=frozenset
 
 
 def good(case_set: CaseSet = SMALL) -> dict[str, Case]:
-    """Every case of a set, as it should be."""
+    """Every case of a set with its expected verdict."""
     return {case_id: Case(case_id, case_set.expected(case_id), case_set.expected(case_id), True)
             for case_id in case_set.ids()}
 
 
 def changed(case_id: str, **fields: object) -> list[Case]:
-    """The same, but for one case."""
+    """The same cases with one of them changed."""
     cases = good()
     cases[case_id] = cases[case_id]._replace(**fields)
     return list(cases.values())
@@ -53,17 +53,17 @@ class SetsTest(unittest.TestCase):
         self.assertEqual([len(list(each.ids())) for each in SETS.values()], [247, 54, 216])
 
     def test_ids(self) -> None:
-        """A group and a number make a case."""
+        """A case's id is its group and its number."""
         self.assertEqual(list(SMALL.ids()), ["1.1.1", "1.1.2", "1.1.3", "7.1", "7.2"])
 
     def test_patterns(self) -> None:
-        """The suite is asked for whole sections."""
+        """The patterns name whole sections."""
         self.assertEqual(BASIC.patterns(), ["1.*", "2.*", "3.*", "4.*", "5.*", "6.*", "7.*", "10.*"])
         self.assertEqual(LIMITS.patterns(), ["9.*"])
         self.assertEqual(COMPRESSION.patterns(), ["12.*", "13.*"])
 
     def test_informational(self) -> None:
-        """Three cases of the basic set are informational, and none besides."""
+        """Three cases of the basic set are informational, and no others."""
         found = [case_id for each in SETS.values() for case_id in each.ids()
                  if each.expected(case_id) == INFORMATIONAL]
         self.assertEqual(found, ["7.1.6", "7.13.1", "7.13.2"])
@@ -88,7 +88,7 @@ class ReadTest(unittest.TestCase):
         self.assertEqual(read_report(report(cases).__getitem__), cases)
 
     def test_a_connection_that_the_suite_had_to_drop(self) -> None:
-        """A connection that the suite, not the server, had to end did not end cleanly."""
+        """A connection that the suite had to end instead of the server is not clean."""
         read = read_report(report(good().values(), dropped=True).__getitem__)
         self.assertEqual({case.clean for case in read}, {False})
 
@@ -110,26 +110,26 @@ class JudgeTest(unittest.TestCase):
             self.assertEqual(judge(each, list(good(each).values())), [])
 
     def test_behavior(self) -> None:
-        """A case that is not strict, has failed, or got another verdict is named with it."""
+        """A case that is not strict, failed, or got another verdict is named with its verdict."""
         for verdict in ("NON-STRICT", "FAILED", "UNIMPLEMENTED", INFORMATIONAL, "anything", ""):
             self.assertEqual(judge(SMALL, changed("1.1.2", behavior=verdict)),
                              [f"1.1.2: behavior {verdict}, close OK, clean"])
 
     def test_close(self) -> None:
-        """A case that was well but for its close is named."""
+        """A case of which only the close is wrong is named."""
         for verdict in ("UNCLEAN", "FAILED", "WRONG CODE", "FAILED BY CLIENT", INFORMATIONAL):
             self.assertEqual(judge(SMALL, changed("7.1", close=verdict)),
                              [f"7.1: behavior OK, close {verdict}, clean"])
 
     def test_unclean(self) -> None:
-        """A close that was not clean is named, even where the suite demands no clean one."""
+        """A close that was not clean is named, even if the suite does not demand a clean one."""
         self.assertEqual(judge(SMALL, changed("7.1", clean=False)),
                          ["7.1: behavior OK, close OK, not clean"])
         self.assertEqual(judge(SMALL, changed("7.2", clean=False)),
                          ["7.2: behavior INFORMATIONAL, close INFORMATIONAL, not clean"])
 
     def test_informational(self) -> None:
-        """Where the suite has no verdict, any verdict is news, a good one too."""
+        """For an informational case any other verdict is named, even a good one."""
         self.assertEqual(judge(SMALL, changed("7.2", behavior=OK, close=OK)),
                          ["7.2: behavior OK, close OK, clean"])
 
@@ -140,7 +140,7 @@ class JudgeTest(unittest.TestCase):
         self.assertEqual(judge(SMALL, list(cases.values())), ["1.1.3: not in the report"])
 
     def test_too_few(self) -> None:
-        """A report that broke off, or an empty one, lacks all that it does not have."""
+        """For a report that broke off, or an empty one, each missing case is named."""
         self.assertEqual(judge(SMALL, list(good().values())[:3]),
                          ["7.1: not in the report", "7.2: not in the report"])
         self.assertEqual(len(judge(BASIC, [])), 247)
@@ -155,7 +155,7 @@ class TableTest(unittest.TestCase):
     """table()."""
 
     def test_rows(self) -> None:
-        """Each set has a row: its cases, those that are well, the others, and the time."""
+        """Each set has a row: its cases, the good ones, the others, and the time."""
         bad = changed("1.1.2", behavior="FAILED")
         rows = table([Result(BASIC, list(good(BASIC).values()), [], 7.24),
                       Result(SMALL, bad, judge(SMALL, bad), 60)]).splitlines()
@@ -167,7 +167,7 @@ class TableTest(unittest.TestCase):
 
 @unittest.skipUnless(os.name == "posix", "the command is for POSIX systems")
 class ProcessTest(TestCase):
-    """Starting programs, and the command itself where there is no Python 2.7."""
+    """Starting programs, and the command itself without Python 2.7."""
 
     def setUp(self) -> None:
         directory = tempfile.TemporaryDirectory()
@@ -179,24 +179,24 @@ class ProcessTest(TestCase):
         run([sys.executable, "-c", code], self.directory / "log", DEADLINE)
 
     def test_success(self) -> None:
-        """A program that succeeds leaves what it wrote in the file."""
+        """A program that succeeds leaves its output in the file."""
         self.run_python("print('hello')")
         self.assertEqual((self.directory / "log").read_text(), "hello\n")
 
     def test_failure(self) -> None:
-        """One that fails is an error with its status and its last lines."""
+        """A program that fails is an error with its status and its last lines."""
         with self.assertRaisesRegex(ProcessError, r"\Aexit status 3\n  \| last words\Z"):
             self.run_python("print('last words'); raise SystemExit(3)")
 
     def test_deadline(self) -> None:
-        """One that hangs is ended at the deadline, with all that it started."""
+        """A program that hangs is ended at the deadline, with all that it started."""
         with self.assertRaisesRegex(ProcessError, r"\Anot done within 2 s"):
             run(["sh", "-c", "sleep 100 & echo $!; wait"], self.directory / "log", 2)
         child = int((self.directory / "log").read_text())
         wait_until(lambda: not _runs(child), "the child has ended")
 
     def command(self, **environ: str) -> subprocess.CompletedProcess[str]:
-        """The command, where there is no other Python 2.7 than a named one."""
+        """Run the command where the only Python 2.7 is one that `environ` names."""
         empty = str(self.directory)
         return subprocess.run(
             [sys.executable, "-m", "tests.autobahn"], cwd=PROJECT, capture_output=True, text=True,
@@ -220,7 +220,7 @@ class ProcessTest(TestCase):
 def _runs(pid: int) -> bool:
     try:
         os.kill(pid, 0)
-        # An orphan that nobody waits for stays as a zombie, in a container without an init.
+        # In a container without an init an orphan is not reaped, and stays a zombie.
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except ProcessLookupError:
         return False

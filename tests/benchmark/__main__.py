@@ -41,7 +41,7 @@ _PROBE = ("import platform, sysconfig; print(platform.python_version() + "
 
 def main() -> int:
     """Run it; returns the exit status."""
-    # Like Ctrl-C it ends what was started.
+    # SIGTERM ends what was started, as Ctrl-C does.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     options = _options()
     benchmark = Benchmark(options.works, options.contestants, options.rounds, options.seconds,
@@ -92,7 +92,7 @@ def _options() -> argparse.Namespace:
 
 
 def _check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
-    # All that can be wrong is found before the minutes of the run.
+    # Wrong options are found before the run, which takes minutes.
     options.rounds = (2 if options.quick else 5) if options.rounds is None else options.rounds
     options.seconds = (0.08 if options.quick else 0.5) if options.seconds is None else options.seconds
     if options.rounds < 1:
@@ -105,7 +105,8 @@ def _check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None
         if not path.absolute().parent.is_dir():
             parser.error(f"there is no directory {path.absolute().parent}")
     try:
-        # Absolute, for the servers run in the project's directory; no link is followed out of a venv.
+        # Absolute, since the servers run in the project's directory. Links are not followed, as
+        # that would leave a venv.
         found = [os.path.abspath(shutil.which(name) or name) for name in options.python]
         options.pythons = {path: _version(path) for path in found or [sys.executable]}
     except (OSError, subprocess.SubprocessError) as error:

@@ -20,9 +20,9 @@ DEADLINE = 20.0
 
 _RECV_SIZE = 256 * 1024
 
-#: Without a pause each of the server's sends wakes us: the client was busy all the time, the server
-#: paid for waking it, and rates scattered twice as much. The kernel's buffer holds far more than
-#: comes meanwhile.
+#: Without a pause each of the server's sends wakes the client. Then the client was busy all the
+#: time, the server paid for the wake-ups, and rates scattered twice as much. The kernel's buffer
+#: holds far more than comes during the pause.
 _LITTLE = 16 * 1024
 _PAUSE = 0.0002
 
@@ -51,27 +51,27 @@ class Client:
         return self
 
     def expect(self, expected: bytes, got: bytes = b"") -> None:
-        """Read exactly this, of which a part may have come."""
+        """Read exactly these bytes, of which `got` has been read."""
         while len(got) < len(expected):
             got += self.receive(len(expected) - len(got))
         if got != expected:
             raise WrongReply(difference(got, expected))
 
     def ask(self, request: bytes, reply: bytes) -> None:
-        """Send, and read exactly this."""
+        """Send the request, and read exactly the reply."""
         self.sock.sendall(request)
         self.expect(reply)
 
     def read(self, check: Repeated) -> None:
-        """Read until the check has seen all."""
+        """Read until the check has seen all bytes."""
         while check.missing:
             check.feed(self.receive_much())
 
     def close(self) -> None:
-        """The closing handshake. websocket-server sends no Close, it only closes the connection."""
+        """Do the closing handshake. websocket-server sends no Close, it only closes TCP."""
         self.sock.sendall(_CLOSE)
         got = b""
-        # A reset: the server has closed with our Close unread.
+        # A reset comes if the server has closed with our Close unread.
         with suppress(ConnectionResetError):
             while chunk := self.sock.recv(4096):
                 got += chunk
@@ -80,18 +80,18 @@ class Client:
             raise WrongReply(f"{got[:60]!r} instead of a Close frame")
 
     def drop(self) -> None:
-        """Close without a word, after the work."""
+        """Close without a closing handshake, after the work."""
         self.sock.close()
 
     def receive_much(self) -> bytes:
-        """What there is of much that comes; pauses when it was little, so that the next is more."""
+        """Receive what is there; after little data pause, so that the next call gets more."""
         data = self.receive(_RECV_SIZE)
         if len(data) < _LITTLE:
             time.sleep(_PAUSE)
         return data
 
     def receive(self, size: int) -> bytes:
-        """What there is, but never nothing."""
+        """Receive what is there, at least one byte."""
         try:
             data = self.sock.recv(size)
         except (BlockingIOError, TimeoutError):
@@ -102,7 +102,7 @@ class Client:
 
 
 def set_deadline(sock: socket.socket, seconds: float) -> None:
-    """Like settimeout(), but without its poll() before each call, which would be in each round trip."""
+    """Like settimeout(), but without its poll() before each call, which would slow round trips."""
     sock.settimeout(None)
     if sys.platform == "win32":
         value: Any = struct.pack("=L", int(seconds * 1000))
@@ -115,7 +115,7 @@ def set_deadline(sock: socket.socket, seconds: float) -> None:
 def exchange(client: Client, buffers: Iterable[bytes], size: int) -> Iterator[bytes]:
     """Send all buffers and read `size` bytes at the same time; yields what comes.
 
-    In one thread: with two the interpreter's lock would go to and fro.
+    In one thread, since two would contend for the interpreter's lock.
     """
     sock, waiting, view = client.sock, iter(buffers), memoryview(b"")
     sock.setblocking(False)

@@ -1,4 +1,4 @@
-"""Who is measured. Pure."""
+"""Which servers are measured. Pure."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class Contestant:
     heading: tuple[str, ...]
     #: Which function in ``others.py``, ``floor.py`` or ``ours.py`` starts it.
     server: str
-    #: Of ours: ``message``, ``text`` or ``read_line``.
+    #: For ours: ``message``, ``text`` or ``read_line``.
     api: str = ""
-    #: Of ours: ``Server``'s option; None: what it is by default.
+    #: For ours: ``Server``'s option; None for its default.
     fast_lane: Optional[bool] = None
-    #: Of ours: whether the package with the C unmasker is hidden from it.
+    #: For ours: whether the package with the C unmasker is hidden from it.
     pure: bool = False
     #: The interpreter, and its version.
     python: str = ""
@@ -34,7 +34,7 @@ class Contestant:
         return self.server == "ours"
 
     def order(self, work: Work, core: Optional[int]) -> dict[str, Any]:
-        """What the server's process is told."""
+        """The order for the server's process."""
         return {"server": self.server, "api": self.api, "fast_lane": self.fast_lane, "pure": self.pure,
                 "role": work.role, "size": work.size, "batch": work.batch, "tls": work.tls,
                 "core": core if work.one_core else None}
@@ -57,7 +57,7 @@ _OURS = (
 
 
 def everybody(has_lane: bool) -> dict[str, Contestant]:
-    """All by their names, in the order of the columns.
+    """All contestants by name, in the order of the columns.
 
     Args:
         has_lane: whether ``Server`` has an option ``fast_lane``.
@@ -72,13 +72,13 @@ def everybody(has_lane: bool) -> dict[str, Contestant]:
 
 
 def choose(names: list[str], pythons: dict[str, str], has_lane: bool) -> list[Contestant]:
-    """Those of some names. Of none: as many as a table has room for, of each interpreter.
+    """The contestants with these names, or as many as a table has room for; for each interpreter.
 
     Args:
         pythons: the interpreters, each with its version.
 
     Raises:
-        KeyError: nobody has this name.
+        KeyError: no contestant has this name.
     """
     found = everybody(has_lane)
     if not names and len(pythons) > 1:
@@ -90,9 +90,9 @@ def choose(names: list[str], pythons: dict[str, str], has_lane: bool) -> list[Co
 
 
 def why_not(contestant: Contestant, work: Work) -> str:
-    """Why somebody cannot do a work, or need not; empty: he can."""
+    """Why a contestant cannot do a work, or need not; empty if it can."""
     if contestant.server in ("simple_websocket", "websocket_server") and work.batch > 1:
-        # Nor has the reference; but something must be compared with, so it sends one by one.
+        # The reference has no such call either, but sends one by one, since a comparison needs it.
         return "has no call that sends several messages"
     if contestant.api == "read_line" and work.role in ("writers", "broadcast"):
         return "writes as on_message does"

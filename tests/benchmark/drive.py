@@ -1,13 +1,13 @@
-"""The works, from the client's side. Each is prepared, run, and ended; only the run is timed.
+"""The works on the client's side. Each is prepared, run and ended; only the run is timed.
 
 ========= ========================================================================
-pingpong  a message, its echo, the next; with several connections one is under way on each
-receive   messages as fast as they go; the server answers a last one with their number
-echo      the same, each comes back
+pingpong  a message, its echo, the next; with several connections one is in flight on each
+receive   messages as fast as possible; the server answers a last one with their number
+echo      messages as fast as possible; each comes back
 send      the server sends as many lines as it is asked for
 writers   four threads of the server send on one connection, while it receives as many
-connect   connect, handshake, Close, its answer, and the server's end, one after another
-accept    connect and handshake, four under way; all stay open until the end
+connect   connect, handshake, Close, its answer, and the server's end, one connection at a time
+accept    connect and handshake, four at a time; all stay open until the end
 memory    connections that are open, and silent
 broadcast the server sends lines to all connections
 bytewise  a message in segments of one byte
@@ -31,10 +31,10 @@ from .works import Work
 
 _clock = time.perf_counter_ns
 
-#: Connections under way in accept: websocket-server's backlog is five.
+#: Connections at a time in accept, since websocket-server's backlog is five.
 _UNDER_WAY = 4
 
-#: EPOLLIN, too.
+#: The same value as EPOLLIN.
 _READ = EVENT_READ
 
 _GO, _END = client_frame(b"=\n"), client_frame(b"?\n")
@@ -44,7 +44,7 @@ class Drive:
     """One work on one server: connects when it is made.
 
     Args:
-        count: messages, or what the work counts.
+        count: how many messages, or other units of the work.
 
     Attributes:
         times: nanoseconds of each round trip.
@@ -58,13 +58,13 @@ class Drive:
         self._frame, self._reply = client_frame(self._line), server_frame(self._line)
         self._flood, self._flood_count = flood(self._line)
         self._clients: list[Client] = []
-        #: Checks that take longer than the work, and are no part of its time.
+        #: A check that takes longer than the work, and is not part of its time.
         self.after: Callable[[], None] = lambda: None
         number = 0 if work.kind in ("connect", "accept", "memory") else work.connections
         try:
             for _ in range(number):
                 self._add_client()
-            # A server may know a connection only after its handshake: each has to say that it is ready.
+            # A server may register a connection after its handshake, so each must answer "ready".
             if work.kind in ("writers", "broadcast"):
                 question = client_frame(b"0\n" if work.kind == "broadcast" else b"!%d\n" % count)
                 for client in self._clients:
@@ -74,7 +74,7 @@ class Drive:
             raise
 
     def run(self) -> None:
-        """Do it.
+        """Do the work.
 
         Raises:
             WrongReply: a reply is wrong, or there is none.
@@ -83,12 +83,12 @@ class Drive:
         getattr(self, f"_{self._work.kind}")()
 
     def check(self) -> None:
-        """Each open connection answers."""
+        """Check that each open connection answers."""
         for client in self._clients:
             client.ask(self._frame, self._reply)
 
     def end(self) -> None:
-        """Close what is open."""
+        """Close the open connections."""
         while self._clients:
             self._clients.pop().drop()
 
@@ -113,7 +113,7 @@ class Drive:
             note(_clock() - began)
 
     def _pingpong_many(self) -> None:
-        # For each that comes one more is sent, so that one is under way on each connection.
+        # For each echo one more message is sent, so that one is in flight on each connection.
         clients = {each.sock.fileno(): each for each in self._clients}
         frame, reply, size = self._frame, self._reply, len(self._reply)
         left, note, began = self.count - len(clients), self.times.append, {}
@@ -191,7 +191,7 @@ class Drive:
         client.ask(_END, server_frame(b"%d\n" % self.count))
 
     def _buffers(self, count: Optional[int] = None) -> Iterator[bytes]:
-        # The same large buffer again and again, and what is left.
+        # The same large buffer again and again, then a part of it for the rest.
         count = self.count if count is None else count
         for _ in range(count // self._flood_count):
             yield self._flood
@@ -200,7 +200,7 @@ class Drive:
 
 
 class _Readable:
-    """Waits for many sockets: with epoll itself where there is one, which costs half of a selector."""
+    """Waits for many sockets, with epoll itself if there is one, at half the cost of a selector."""
 
     def __init__(self, files: Iterable[int]) -> None:
         self._poll: Any = select.epoll() if hasattr(select, "epoll") else DefaultSelector()
@@ -214,7 +214,7 @@ class _Readable:
         self._poll.close()
 
     def wait(self) -> list[int]:
-        """Those that can be read."""
+        """The files that can be read."""
         if isinstance(self._poll, DefaultSelector):
             files = [key.fd for key, _ in self._poll.select(DEADLINE)]
         else:

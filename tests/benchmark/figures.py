@@ -1,4 +1,4 @@
-"""What is made of the samples: medians of ratios within each round, growth, and doubts. Pure."""
+"""The statistics of the samples: medians of ratios within each round, growth, and doubts. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, Optional
 from .contestants import REFERENCE, Contestant
 from .works import Work
 
-#: From these shares on something is said about it.
+#: Shares from which on a doubt is reported.
 _BUSY_CLIENT = 0.9
 _SPREAD = 0.3
 _BUSY_MACHINE = 0.05
@@ -26,20 +26,20 @@ class Sample:
     cpu: float = 0.0
     p50: float = 0.0
     p99: float = 0.0
-    #: The client's processor time, as a share of the time.
+    #: The client's processor time, as a share of the elapsed time.
     client: float = 0.0
-    #: Bytes and threads of one connection; for memory only.
+    #: Bytes and threads of one connection; only for memory works.
     memory: float = 0.0
     threads: float = 0.0
 
 
 @dataclass
 class Row:
-    """One work on all servers, by the contestant's place."""
+    """One work on all servers, by the contestant's index."""
 
     work: Work
     samples: dict[int, list[Sample]] = field(default_factory=dict)
-    #: Why a contestant has none.
+    #: Why a contestant has no samples.
     missing: dict[int, str] = field(default_factory=dict)
 
     def value(self, place: int, name: str) -> Optional[float]:
@@ -48,13 +48,13 @@ class Row:
         return median(values) if values else None
 
     def ratios(self, place: int, reference: int, name: str = "rate") -> list[float]:
-        """One round's value by the reference's in the same round, for all rounds."""
+        """Each round's value divided by the reference's value in the same round."""
         pairs = zip(self.samples.get(place, []), self.samples.get(reference, []))
         return [getattr(one, name) / getattr(other, name) for one, other in pairs
                 if getattr(other, name)]
 
     def ratio(self, place: int, reference: int, name: str = "rate") -> Optional[float]:
-        """Their median."""
+        """The median of the rounds' ratios."""
         found = self.ratios(place, reference, name)
         return median(found) if found else None
 
@@ -66,30 +66,30 @@ class Result:
     contestants: list[Contestant]
     rows: list[Row] = field(default_factory=list)
     rounds: int = 0
-    #: The machine and the versions, in words.
+    #: The machine and the versions, as text.
     about: dict[str, str] = field(default_factory=dict)
-    #: Shares of the processors: busy before the start, taken by others meanwhile. None: not known.
+    #: Shares of the processors: busy before the start, used by others meanwhile. None if not known.
     busy_before: Optional[float] = None
     others: Optional[float] = None
-    #: Of servers that did not do what they should.
+    #: The failures of servers.
     faults: list[str] = field(default_factory=list)
     failed: set[int] = field(default_factory=set)
     interrupted: bool = False
 
     @property
     def have_we_failed(self) -> bool:
-        """Whether one of them is this package."""
+        """Whether this package is among the failed servers."""
         return any(self.contestants[place].is_ours for place in self.failed)
 
     @property
     def reference(self) -> Optional[int]:
-        """The place of the one that all are compared with."""
+        """The index of the contestant that all are compared with."""
         names = [each.name for each in self.contestants]
         return names.index(REFERENCE) if REFERENCE in names else None
 
 
 def percentile(values: Sequence[int], percent: int) -> float:
-    """The smallest value that so many percent are not above (nearest rank); 0 of no values."""
+    """The smallest value that `percent` of the values do not exceed (nearest rank); 0 if none."""
     if not values:
         return 0.0
     return float(sorted(values)[max(0, math.ceil(len(values) * percent / 100) - 1)])
@@ -110,7 +110,7 @@ def growth(rows: Iterable[Row], place: int) -> Optional[float]:
     for row in rows:
         cpu = row.value(place, "cpu")
         if cpu is not None:
-            # Of all messages together, where their number is what grows.
+            # The time for all messages together, if their number is what grows.
             points.append((float(row.work.scale), cpu * row.work.times))
     return exponent(points)
 
@@ -125,13 +125,13 @@ def groups(rows: Iterable[Row]) -> dict[str, list[Row]]:
 
 
 def count_for(seconds: float, spent: float, count: int, smallest: int, largest: int) -> int:
-    """How many messages take so many seconds, when `count` have taken `spent`."""
+    """How many messages take `seconds`, if `count` have taken `spent`."""
     wanted = count * seconds / spent if spent > 0 else largest
     return int(min(max(wanted, smallest), largest))
 
 
 def doubts(result: Result) -> list[str]:
-    """What could not be measured cleanly, an item each; lines after its first are its parts."""
+    """The doubts about the measurement, an item each; lines after its first are its parts."""
     found, names = [], labels(result.contestants)
     if result.busy_before is None:
         found.append("Whether the machine was busy before the start is not known on this system.")
@@ -144,7 +144,7 @@ def doubts(result: Result) -> list[str]:
     busy, wide = [], []
     for row in result.rows:
         shares = {place: row.value(place, "client") or 0.0 for place in row.samples}
-        # Where it is the growth that counts, it is that of the server's time.
+        # Growth compares the server's processor time, so the client does not matter there.
         if not row.work.growth:
             busy += _sentence(row.work, names, shares, _BUSY_CLIENT)
         wide += _sentence(row.work, names, _spreads(row, result.reference), _SPREAD)
@@ -173,14 +173,14 @@ def _spreads(row: Row, reference: Optional[int]) -> dict[int, float]:
 
 
 def _spread(ratios: Sequence[float]) -> float:
-    # Without the widest one of five and more, which one disturbance is enough for.
+    # Of five and more the furthest from the median is left out: a single disturbance can cause it.
     found = sorted(ratios, key=lambda ratio: abs(ratio - median(ratios)))
     found = found[:-1] if len(found) >= 5 else found
     return (max(found) - min(found)) / median(found) if found else 0.0
 
 
 def as_json(result: Result) -> dict[str, Any]:
-    """All of it, the single rounds too. Times in seconds."""
+    """The whole result, with each round. Times in seconds."""
     names = labels(result.contestants)
     works = []
     for row in result.rows:
@@ -201,6 +201,6 @@ def as_json(result: Result) -> dict[str, Any]:
 
 
 def labels(contestants: Sequence[Contestant]) -> list[str]:
-    """A name for each; with the interpreter, where there are several."""
+    """A name for each contestant, with the interpreter if there are several."""
     several = len({each.python for each in contestants}) > 1
     return [f"{each.name} on {each.version}" if several else each.name for each in contestants]

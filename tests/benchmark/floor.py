@@ -1,6 +1,6 @@
-"""The floor: threads, raw sockets, frames by hand, no checks. What Python can do at all, not a server.
+"""The floor: threads, raw sockets, frames made by hand, no checks. The most that Python can do.
 
-No ping is answered, no text is decoded, nothing has a bound or a deadline.
+It is no real server: no ping is answered, no text is decoded, nothing has a bound or a deadline.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 from .frames import server_frame
 from .roles import Everybody, Talk, pull
 
-#: From here on four lanes of translate() are faster than one XOR of big numbers.
+#: From this size on four lanes of translate() are faster than one XOR of big integers.
 _LARGE = 1200
 
 _XOR = [bytes(byte ^ key for byte in range(256)) for key in range(256)]
@@ -32,7 +32,7 @@ def start(order: dict[str, Any], context: Any) -> int:
 
 def accept_all(listener: socket.socket, context: Any,
                serve: Callable[[socket.socket, dict[str, str]], None], name: str) -> None:
-    """A thread that accepts, and one for each connection, in which the handshake is done, too."""
+    """Start a thread that accepts, and one for each connection, which also does the handshake."""
     def one(sock: socket.socket) -> None:
         try:
             with sock if context is None else context.wrap_socket(sock, server_side=True) as sock:
@@ -95,7 +95,7 @@ class _Floor:
 
 
 def messages(sock: socket.socket) -> Iterator[bytes]:
-    """The payloads of what comes, up to a Close frame, which is answered."""
+    """The payloads of all frames up to a Close frame, which is answered."""
     recv, data = sock.recv, b""
     while chunk := recv(65536):
         data = data + chunk if data else chunk
@@ -131,7 +131,8 @@ def _unmask(key: bytes, data: bytes, size: int) -> bytes:
 
 
 def _collect(recv: Callable[[int], bytes], data: bytes, missing: int) -> bytes:
-    # All but its last byte: the loop above goes on with that. Joined once, however small the pieces.
+    # Read all but the frame's last byte, which the loop above reads, so as not to read further. The
+    # pieces are joined only once, however small they are.
     pieces = [data]
     while missing > 1:
         chunk = recv(min(missing - 1, 65536))

@@ -1,4 +1,4 @@
-"""Lines and frames by hand, both sides, and the check of what comes back. Pure."""
+"""Lines and frames made by hand, for both sides, and the check of the replies. Pure."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ def check_response(head: bytes) -> None:
 
 
 def line_of(size: int, head: str = "RECOG_EVENT_STOP|") -> bytes:
-    """A line of so many bytes, with its newline."""
+    """A line of `size` bytes, with its newline."""
     return ((head + "abcdefghij" * (size // 10 + 1))[:size - 1] + "\n").encode()
 
 
 def writer_line(writer: int, number: int, size: int) -> bytes:
-    """A line that tells which of the writers wrote it, and as which."""
+    """A line that tells its writer, and its number."""
     return line_of(size, f"W{writer}|{number:07}|")
 
 
@@ -73,14 +73,14 @@ def client_frame(payload: bytes, key: bytes = b"\x37\xfa\x21\x3d", opcode: int =
 
 
 def flood(payload: bytes) -> tuple[bytes, int]:
-    """A buffer full of frames with this payload, each with another key, and how many they are."""
+    """A buffer full of frames with this payload, each with another key, and their number."""
     keys = random.Random(1)
     count = max(1, FLOOD_SIZE // (len(payload) + 6))
     return b"".join(client_frame(payload, keys.randbytes(4)) for _ in range(count)), count
 
 
 class Repeated:
-    """What comes back is one frame, so many times: every byte is checked."""
+    """Checks each byte of replies that are the same frame, `count` times."""
 
     def __init__(self, frame: bytes, count: int) -> None:
         self._frame = frame
@@ -97,12 +97,12 @@ class Repeated:
         """Check the next bytes.
 
         Raises:
-            WrongReply: they are other ones, or too many.
+            WrongReply: they are wrong, or too many.
         """
         phase = self._seen % len(self._frame)
         if len(self._pattern) < phase + len(data):
             self._pattern = self._frame * ((phase + len(data)) // len(self._frame) + 1)
-        # Compared without a copy, which slices would be.
+        # Compared with startswith(), since slices would copy.
         if not data or len(data) > self.missing or not self._pattern.startswith(data, phase):
             self._refuse(data, phase)
         self._seen += len(data)
@@ -116,22 +116,22 @@ class Repeated:
 
 
 def difference(got: bytes, expected: bytes) -> str:
-    """Where two differ, and what is there."""
+    """The first byte at which the two differ, and what is there."""
     at = next((index for index, (one, other) in enumerate(zip(got, expected)) if one != other),
               min(len(got), len(expected)))
     return f"byte {at}: {got[at:at + 20]!r} instead of {expected[at:at + 20]!r}"
 
 
 def check_writers(data: bytes, writers: int, count: int, size: int, last: Sequence[bytes]) -> None:
-    """Check the frames of several writers on one connection: none is torn, each one's are in order.
+    """Check the frames of several writers on one connection: none torn, and in order per writer.
 
     Args:
-        data: all that came.
-        count: lines of each.
-        last: the payloads behind them.
+        data: all bytes that came.
+        count: lines of each writer.
+        last: the payloads behind the lines.
 
     Raises:
-        WrongReply: it is not so.
+        WrongReply: a frame is wrong or missing.
     """
     end = b"".join(map(server_frame, last))
     expected = [iter(range(count)) for _ in range(writers)]

@@ -20,7 +20,7 @@ _CORES = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
 
 
 class Load:
-    """Does what it is told, one work after another."""
+    """Carries out commands, one work after another."""
 
     def __init__(self) -> None:
         self._drive: Optional[Drive] = None
@@ -46,7 +46,7 @@ class Load:
                 "p50": percentile(drive.times, 50) / 1e9, "p99": percentile(drive.times, 99) / 1e9}
 
     def check(self) -> dict[str, Any]:
-        """See that all connections are still held."""
+        """Check that all connections are still open."""
         assert self._drive is not None
         self._drive.check()
         return {}
@@ -59,7 +59,7 @@ class Load:
         return {}
 
     def obey(self, command: dict[str, Any]) -> dict[str, Any]:
-        """One command; an error is its answer."""
+        """Carry out one command; an error is returned as its answer."""
         try:
             answer: dict[str, Any] = getattr(self, command.pop("do"))(**command)
             return answer

@@ -1,4 +1,4 @@
-"""What else the machine does, where the system tells: the benchmark is not alone on it."""
+"""The load of the machine by other programs, if the system tells it."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ import os
 import time
 from typing import Optional
 
-#: Seconds to look before the start.
+#: Seconds of the measurement before the start.
 _LOOK = 0.5
 
 
 class Machine:
-    """Looks before the start; the rest of the time is what :meth:`others` is about."""
+    """Measures the load before the start; :meth:`others` is about the time from then on."""
 
     def __init__(self) -> None:
-        #: Of the processors before the start, the share that was busy.
+        #: The share of the processors that was busy before the start.
         self.before = self._look()
         self._busy, self._own, self._since = _busy_seconds(), _own_seconds(), time.monotonic()
 
     def others(self) -> Optional[float]:
-        """The share of the processors that others took since; ended processes of ours are no others."""
+        """The share of the processors that others used since, without our own ended processes."""
         busy = _busy_seconds()
         if busy is None or self._busy is None:
             return None
@@ -29,14 +29,14 @@ class Machine:
     def _look(self) -> Optional[float]:
         first = _busy_seconds()
         if first is None:
-            # An average of a minute, so what was before is in it, too.
+            # An average over a minute, so it includes earlier load.
             return os.getloadavg()[0] / (os.cpu_count() or 1) if hasattr(os, "getloadavg") else None
         time.sleep(_LOOK)
         return ((_busy_seconds() or first) - first) / _LOOK / (os.cpu_count() or 1)
 
 
 def _busy_seconds() -> Optional[float]:
-    # Of all processors since the machine started: user, nice, system, irq, softirq, steal.
+    # The sum of all processors since boot: user, nice, system, irq, softirq, steal.
     try:
         with open("/proc/stat", encoding="ascii") as file:
             values = [int(value) for value in file.readline().split()[1:9]]

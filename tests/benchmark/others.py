@@ -1,4 +1,4 @@
-"""The other packages, each as its documentation has it; its own defaults, but for TCP_NODELAY."""
+"""The other packages, each used as documented, with its own defaults except for TCP_NODELAY."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def start_websockets(order: dict[str, Any], context: Any) -> int:
 
 
 def start_simple_websocket(order: dict[str, Any], context: Any) -> int:
-    """simple-websocket, behind a bare thread that accepts and makes what it wants of a web server."""
+    """simple-websocket, behind a bare thread that accepts and makes the environ of a web server."""
     from simple_websocket import ConnectionClosed, Server
 
     everybody = Everybody()
@@ -44,7 +44,7 @@ def start_simple_websocket(order: dict[str, Any], context: Any) -> int:
         talk = Talk(connection.send, broadcast=everybody.broadcast)
         with everybody.joined(talk.send), suppress(ConnectionClosed):
             pull(connection.receive, talk, order)
-        # Its own thread answers the Close just now, and then closes the socket.
+        # Its own thread is still answering the Close, and then closes the socket.
         connection.thread.join(5)
 
     listener = socket.create_server(("127.0.0.1", 0), backlog=512)
@@ -54,15 +54,16 @@ def start_simple_websocket(order: dict[str, Any], context: Any) -> int:
 
 
 def start_websocket_server(order: dict[str, Any], context: Any) -> int:
-    """websocket-server; TLS is its own affair, from the same files."""
+    """websocket-server, which sets up TLS itself, from the same files."""
     from websocket_server import WebSocketHandler, WebsocketServer  # type: ignore[import-untyped]
 
     from .serve import CERTIFICATE, KEY
 
-    # All others have it. Without it much is a wait of 40 ms for the client's kernel.
+    # All others set TCP_NODELAY. Without it much of the time is a wait of 40 ms for the client's
+    # kernel.
     WebSocketHandler.disable_nagle_algorithm = True
 
-    # The end of a client is a warning to it.
+    # It logs the end of a client as a warning.
     files = {"cert": str(CERTIFICATE), "key": str(KEY)} if context is not None else {}
     server = WebsocketServer(host="127.0.0.1", port=0, loglevel=logging.CRITICAL, **files)
     server.set_fn_message_received(_callback(order))

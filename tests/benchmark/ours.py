@@ -10,7 +10,7 @@ from mmdagent_remote import Agent, ConnectionClosed, Handler, Message, Server
 
 from .roles import RARE, Talk, pull
 
-#: More than any work has, with those of the round before that are just ending.
+#: More connections than any work has, including those of the last round that are just ending.
 _MAX_CONNECTIONS = 12000
 
 

@@ -1,4 +1,4 @@
-"""The result as a picture. What is in it is pure; matplotlib, from the extra ``dev``, only draws it."""
+"""The result as a picture. Its content is pure; matplotlib, of the extra ``dev``, only draws it."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from .figures import Result, labels
 
 
 class Bars(NamedTuple):
-    """A group of bars for each work, a bar in it for each contestant."""
+    """A group of bars for each work, with a bar for each contestant."""
 
     title: str
     works: list[str]
-    #: By contestant; None: no bar.
+    #: By contestant; None for no bar.
     values: dict[str, list[Optional[float]]]
 
 
 def bars(result: Result) -> Bars:
-    """What is to be drawn: the ratios, or the rates where there is nobody to compare with."""
+    """The bars to draw: the ratios, or the rates if there is no reference."""
     rows = [row for row in result.rows if not row.work.growth and not row.work.is_memory]
     reference = result.reference
     values: dict[str, list[Optional[float]]] = {}

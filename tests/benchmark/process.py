@@ -1,4 +1,4 @@
-"""The programs that this one starts: asked and answered in lines of JSON, with deadlines, and ended."""
+"""The programs that this one starts: commands and answers are lines of JSON, with deadlines."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from typing import IO, Any, Optional
 
 PROJECT = Path(__file__).parent.parent.parent
 
-#: Seconds to start, and for an answer that needs no work.
+#: Seconds for the start, and for an answer that needs no work.
 START_DEADLINE = 60.0
-#: Seconds for an end of its own, before it is killed.
+#: Seconds for a program to end by itself, before it is killed.
 _PATIENCE = 3.0
 
 
-#: Those that have not been ended.
+#: The programs that have not been ended.
 _running: list[Child] = []
 
 
 class ChildError(Exception):
-    """A program has ended, or did not answer in time; the end of what it wrote is in the text."""
+    """A program has ended, or did not answer in time; the text has the end of its output."""
 
 
 @contextmanager
 def held_signals() -> Iterator[None]:
-    """Within it Ctrl-C and SIGTERM wait, so that no program is forgotten while it starts or ends."""
+    """Delay Ctrl-C and SIGTERM, so that no program is forgotten while it starts or ends."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -59,11 +59,11 @@ class Child:
     def __init__(self, name: str, command: Sequence[str]) -> None:
         self.name = name
         self._answers: queue.SimpleQueue[Optional[str]] = queue.SimpleQueue()
-        # A pipe cannot be waited for with a deadline on every system, a queue can.
+        # A queue can be waited for with a deadline on every system, a pipe cannot.
         self._reader = threading.Thread(target=self._read, daemon=True, name=f"benchmark-{name}")
         with held_signals():
             self._errors: IO[bytes] = tempfile.TemporaryFile()
-            # In a session of its own a terminal's Ctrl-C reaches only us, and we end it.
+            # In its own session, so that a terminal's Ctrl-C reaches only us, and we end it.
             self._process = subprocess.Popen(
                 command, cwd=PROJECT, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                 stderr=self._errors, text=True, encoding="utf-8", bufsize=1,
@@ -73,7 +73,7 @@ class Child:
 
     @property
     def pid(self) -> int:
-        """Its process."""
+        """The id of its process."""
         return self._process.pid
 
     def ask(self, command: Any, deadline: float = START_DEADLINE) -> dict[str, Any]:
@@ -108,7 +108,7 @@ class Child:
         return answer
 
     def end(self, patience: float = _PATIENCE) -> None:
-        """Let it end, or kill it after so many seconds. Harmless when that has been done."""
+        """Let it end, or kill it after `patience` seconds. Idempotent."""
         with held_signals():
             if self in _running:
                 _running.remove(self)
@@ -144,7 +144,7 @@ class Child:
 
 
 def end_all() -> None:
-    """End all that still run, at once."""
+    """Kill all programs that still run, without waiting."""
     with held_signals():
         for child in list(_running):
             child.end(patience=0.0)

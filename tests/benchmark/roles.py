@@ -1,13 +1,13 @@
-"""What the handlers of every server do, each told by its own means of receiving and sending.
+"""What the handlers of all servers do, each with its server's own way to receive and send.
 
 ========= ======================================================================
 echo      each message goes back as it is
 sink      messages are counted; one that begins with ``?`` is answered by the count
-send      a number is answered by so many lines
-writers   ``!`` and a number: four threads make so many lines each, and ``ready`` is answered;
+send      a number is answered by that many lines
+writers   ``!`` and a number: four threads make that many lines each, and the answer is ``ready``;
           ``=``: they begin to send. All other messages are counted as in sink, and
-          the count is the last that is sent
-broadcast a number is answered by so many lines to every connection, 0 by ``ready``
+          the count is sent last
+broadcast a number is answered by that many lines to every connection, 0 by ``ready``
 ========= ======================================================================
 """
 
@@ -26,10 +26,10 @@ WRITERS = 4
 
 @dataclass
 class Talk:
-    """One connection of any server: how it sends, and what a message is to it."""
+    """One connection of any server: how it sends, and the type of its messages."""
 
     send: Callable[[Any], object]
-    #: Makes a message of a line; floor has bytes.
+    #: Makes a message of a line; floor uses bytes.
     encode: Callable[[str], Any] = str
     send_many: Optional[Callable[[Sequence[Any]], object]] = None
     broadcast: Optional[Callable[[Any], object]] = None
@@ -40,7 +40,7 @@ class Talk:
 
 
 class Sender:
-    """send."""
+    """The role send."""
 
     def __init__(self, talk: Talk, order: dict[str, Any]) -> None:
         self._talk = talk
@@ -58,7 +58,7 @@ class Sender:
 
 
 class Writers:
-    """writers."""
+    """The role writers."""
 
     def __init__(self, talk: Talk, order: dict[str, Any]) -> None:
         self._talk = talk
@@ -101,7 +101,7 @@ class Writers:
 
 
 class Broadcaster:
-    """broadcast."""
+    """The role broadcast."""
 
     def __init__(self, talk: Talk, order: dict[str, Any]) -> None:
         self._talk, self._broadcast = talk, talk.broadcast
@@ -124,7 +124,7 @@ class Everybody:
 
     @contextmanager
     def joined(self, send: Callable[[Any], object]) -> Iterator[None]:
-        """While a connection is open."""
+        """Register a connection while it is open."""
         with self._lock:
             self._sends.add(send)
         try:
@@ -134,14 +134,14 @@ class Everybody:
                 self._sends.discard(send)
 
     def broadcast(self, message: Any) -> None:
-        """One message to all."""
+        """Send one message to all."""
         with self._lock:
             sends = list(self._sends)
         for send in sends:
             send(message)
 
 
-#: Roles that are more than a statement; echo and sink are where the speed is, so they are written out.
+#: Roles of several statements. echo and sink are inlined in pull(), since their speed matters.
 RARE: dict[str, Callable[[Talk, dict[str, Any]], Callable[[Any], None]]] = {
     "send": Sender, "writers": Writers, "broadcast": Broadcaster}
 

@@ -15,13 +15,13 @@ from .figures import Result, Row, Sample, count_for, labels
 from .process import Child, ChildError, end_all
 from .works import Work
 
-#: Seconds that a run may take beyond what it should, before it is given up.
+#: Seconds that a run may take beyond its planned time, before it is aborted.
 _PATIENCE = 60.0
-#: Seconds until the threads of connections that were just opened have come to rest.
+#: Seconds until the threads of newly opened connections are idle.
 _REST = 0.5
 #: Seconds for the connections of one run to end in the server, before another has its turn.
 _SETTLE = 30.0
-#: Seconds of the first run, which only tells how fast the server is.
+#: Seconds of the first run, which only shows how fast the server is.
 _FIRST = 0.005
 
 
@@ -35,7 +35,7 @@ class Benchmark:
     Args:
         rounds: of each work.
         seconds: of one work on one server in one round.
-        tell: is given a line about the progress.
+        tell: called with a line about the progress.
     """
 
     def __init__(self, works: Sequence[Work], contestants: Sequence[Contestant], rounds: int,
@@ -49,7 +49,7 @@ class Benchmark:
         self._core = max(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
 
     def run(self) -> None:
-        """Fill the result. However it ends, nothing that was started is left."""
+        """Fill the result. Whatever happens, all that was started is ended."""
         try:
             for number, work in enumerate(self._works, 1):
                 self._tell(f"[{number}/{len(self._works)}] {work.title.strip()}"
@@ -63,7 +63,7 @@ class Benchmark:
         self._start_servers(row)
         counts = {place: self._guard(row, place, self._calibrate) for place in list(self._servers)}
         for number in range(self._rounds_of(row.work)):
-            # Each is the first once, and has another one before it.
+            # The order rotates, so that each server comes first in some round.
             places = list(row.samples)
             start = number % max(len(places), 1)
             for place in places[start:] + places[:start]:
@@ -78,13 +78,13 @@ class Benchmark:
         self._end_servers()
 
     def _rounds_of(self, work: Work) -> int:
-        # To open a thousand connections takes long, and their memory does not scatter.
+        # Opening a thousand connections takes long, and their memory does not scatter.
         if work.connections < 1000:
             return self._rounds
         return min(self._rounds, 3 if work.connections == 1000 else 1)
 
     def _guard(self, row: Row, place: int, function: Callable[[Work, int], Any]) -> Any:
-        # One that fails is out for this work; the others go on.
+        # A server that fails is left out for this work; the others go on.
         try:
             return function(row.work, place)
         except (Failed, ChildError) as error:
@@ -99,14 +99,14 @@ class Benchmark:
     # One run
 
     def _calibrate(self, work: Work, place: int) -> int:
-        """How many messages take the time that one run is to take."""
+        """How many messages one run needs to take its planned time."""
         count = work.smallest
         if work.is_memory:
             return count
         for seconds in (_FIRST, self._seconds / 4, self._seconds):
             spent = self._run(work, place, count)[0]["seconds"]
             if count == work.smallest and spent >= self._seconds:
-                break  # It takes longer than it should, whatever the count.
+                break  # Even the smallest count takes longer than planned.
             count = count_for(seconds, spent, count, work.smallest, work.largest)
             count -= count % work.batch
         return count * work.times
@@ -161,7 +161,7 @@ class Benchmark:
             order = json.dumps(contestant.order(row.work, self._core))
             self._servers[place] = Child(self._names[place], [
                 contestant.python or sys.executable, "-m", "tests.benchmark.serve", order])
-        # All import at the same time, then each has to say where it listens.
+        # All import at the same time, then each must report its port.
         for place in list(self._servers):
             self._guard(row, place, lambda work, at: self._await_server(row, at))
 
@@ -185,7 +185,7 @@ class Benchmark:
 
 
 def _settle(server: Child, threads: int) -> None:
-    # What it is still doing is no work of the next one's round.
+    # Its remaining work must not disturb the next server.
     end = time.monotonic() + _SETTLE
     while server.ask("measure")["threads"] > threads and time.monotonic() < end:
         time.sleep(0.005)

@@ -1,6 +1,6 @@
-"""The server's process: ``python -m tests.benchmark.serve ORDER``, commanded and measured by its parent.
+"""The server's process: ``python -m tests.benchmark.serve ORDER``, controlled by its parent.
 
-It answers each line on its standard input with one on its output, and ends with the input.
+It answers each line on its standard input with a line of measurements, and ends with the input.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ CERTIFICATE, KEY = _DATA / "localhost-cert.pem", _DATA / "localhost-key.pem"
 
 
 def main() -> None:
-    """Start what is ordered, and answer until the end."""
+    """Start the ordered server, and answer until the input ends."""
     order = json.loads(sys.argv[1])
     allow_many_files()
     if order["core"] is not None:
@@ -33,7 +33,7 @@ def main() -> None:
     for _ in sys.stdin:
         _say({"cpu": time.process_time(), "rss": _rss(), "threads": threading.active_count()})
     sys.stdout.flush()
-    os._exit(0)  # Threads of other packages would go on.
+    os._exit(0)  # A normal exit would wait for threads of other packages.
 
 
 def _start(order: dict[str, Any]) -> int:
@@ -55,7 +55,7 @@ def _start(order: dict[str, Any]) -> int:
 
 
 def allow_many_files() -> None:
-    """As many descriptors as this process may have; the usual limit is 1024."""
+    """Raise the limit of descriptors as far as allowed; it is usually 1024."""
     try:
         import resource
     except ImportError:
@@ -64,11 +64,11 @@ def allow_many_files() -> None:
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     except (ValueError, OSError):
-        pass  # macOS calls its limit infinite, and allows less.
+        pass  # macOS reports an infinite limit, but allows less.
 
 
 def python_name() -> str:
-    """The version, with the t of a free-threaded build."""
+    """The version, with a t for a free-threaded build."""
     return platform.python_version() + ("t" if sysconfig.get_config_var("Py_GIL_DISABLED") else "")
 
 

@@ -1,4 +1,4 @@
-"""The result as a person reads it, at 100 columns. Pure."""
+"""The result as text, at 100 columns. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _LABEL = 22
 _COLUMN = 7
 _WIDTH = 100
 
-#: What a cell is made of, a row and a column, and how it is written.
+#: The value of a cell, from a row and a column, and how it is written.
 Cell = Callable[[Row, int], Optional[float]]
 Format = Callable[[Optional[float]], str]
 
@@ -55,7 +55,7 @@ def table(result: Result) -> str:
 
 
 def short(value: Optional[float]) -> str:
-    """A number in at most five characters, with three digits that count."""
+    """A number in at most five characters, with three significant digits."""
     if value is None:
         return "-"
     for unit, factor in (("M", 1e6), ("k", 1e3)):
@@ -65,7 +65,7 @@ def short(value: Optional[float]) -> str:
 
 
 def span(seconds: Optional[float]) -> str:
-    """A time in at most six characters: without a unit it is in microseconds."""
+    """A time in at most six characters, in microseconds if it has no unit."""
     if seconds is None or seconds < 0.00995:
         return short(None if seconds is None else seconds * 1e6)
     if seconds < 0.9995:
@@ -118,7 +118,7 @@ def _growth(result: Result) -> list[str]:
 
 
 def _reasons(result: Result) -> list[str]:
-    # Why there is a "-", by reason; faults are a list of their own.
+    # The reasons for each "-"; faults have a list of their own.
     names = labels(result.contestants)
     reasons: dict[str, dict[str, None]] = {}
     for row in result.rows:

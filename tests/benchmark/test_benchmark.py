@@ -1,4 +1,4 @@
-"""The benchmark's pieces, and one run of it for a moment; nothing is timed. See ``tests/benchmark``."""
+"""The benchmark's parts, and one short run of it; nothing is timed. See ``tests/benchmark``."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ WORK = {work.name: work for work in works.TABLE}
 
 
 def row(name: str, **rates: list[float]) -> Row:
-    """A row with a sample for each rate, of contestants called by their place: p0, p1..."""
+    """A row with a sample for each rate; contestants have the names p0, p1..."""
     return Row(WORK[name], {int(place[1:]): [Sample(rate, 1 / rate) for rate in values]
                             for place, values in rates.items()})
 
 
 class FiguresTest(unittest.TestCase):
-    """What is made of the samples."""
+    """The statistics of the samples."""
 
     def test_ratio(self) -> None:
-        """A ratio is the median of those within each round, not the ratio of two medians."""
+        """A ratio is the median of the ratios within each round, not the ratio of two medians."""
         found = row("echo", p0=[100.0, 10.0, 50.0], p1=[100.0, 40.0, 150.0])
         self.assertEqual(found.ratios(1, 0), [1.0, 4.0, 3.0])
         self.assertEqual(found.ratio(1, 0), 3.0)
@@ -47,7 +47,7 @@ class FiguresTest(unittest.TestCase):
         self.assertIsNone(found.value(2, "rate"))
 
     def test_percentile(self) -> None:
-        """A percentile is the smallest value that so many are not above."""
+        """A percentile is the smallest value that so many percent do not exceed."""
         values = list(range(100, 0, -1))
         self.assertEqual([percentile(values, percent) for percent in (50, 99, 100)], [50, 99, 100])
         self.assertEqual([percentile([7], percent) for percent in (0, 50, 99)], [7, 7, 7])
@@ -74,7 +74,7 @@ class FiguresTest(unittest.TestCase):
         self.assertEqual(figures.count_for(0.1, 0.0, 1000, 600, 10**6), 10**6)
 
     def test_doubts(self) -> None:
-        """A busy machine, few rounds, a busy client and a wide spread are told, and nothing else."""
+        """A busy machine, few rounds, a busy client and a wide spread are the only doubts."""
         fine = row("echo", p0=[10.0] * 5, p1=[20.0, 21.0, 22.0, 20.0, 90.0])
         good = Result(FOUR, [fine], 5, busy_before=0.01)
         self.assertEqual(figures.doubts(good), [])
@@ -87,17 +87,17 @@ class FiguresTest(unittest.TestCase):
 
 
 class TableTest(unittest.TestCase):
-    """The page."""
+    """The table."""
 
     def result(self) -> Result:
-        """Something of everything."""
+        """A result that has something of each kind."""
         rows = [row("ping-pong", p0=[20000.0], p1=[60000.0], p2=[30000.0]), row("echo", p0=[7.0]),
                 Row(WORK["memory-1000"], {0: [Sample(memory=70000, threads=3)]}, {3: "no need"})]
         return Result(contestants.choose([], {"": "3"}, True), rows, 5, {"Machine": "this"},
                       faults=["echo, text: wrong"])
 
     def test_page(self) -> None:
-        """It has ratios, processor times, memory, reasons and faults, at 100 columns."""
+        """The table has ratios, processor times, memory, reasons and faults, at 100 columns."""
         page = table(self.result())
         self.assertRegex(page, r"(?m)^ping-pong, one core +20\.0k +3\.00 +1\.50 +- ")
         self.assertRegex(page, r"(?m)^ping-pong, one core +50\.0 +16\.7 +33\.3 +- ")
@@ -107,13 +107,13 @@ class TableTest(unittest.TestCase):
         self.assertLessEqual(max(map(len, page.splitlines())), 100)
 
     def test_without_the_reference(self) -> None:
-        """Without websockets.sync it has rates."""
+        """Without websockets.sync the table has rates."""
         page = table(Result(FOUR[1:], [row("echo", p0=[123456.0])], 5))
         self.assertIn("Messages a second", page)
         self.assertRegex(page, r"(?m)^echo, pipelined +123k +- ")
 
     def test_numbers(self) -> None:
-        """A number has three digits that count and at most five characters."""
+        """A number has three significant digits and at most five characters."""
         for value, text in ((0.0, "0.00"), (1.234, "1.23"), (9.999, "10.0"), (99.99, "100"),
                             (1234, "1234"), (12345, "12.3k"), (123456, "123k"), (1234567, "1.2M"),
                             (None, "-")):
@@ -148,10 +148,10 @@ class TableTest(unittest.TestCase):
 
 
 class ChoiceTest(unittest.TestCase):
-    """Who does what."""
+    """The choice of contestants and works."""
 
     def test_lane(self) -> None:
-        """Where there is a fast lane, this package is also measured without it."""
+        """If there is a fast lane, this package is also measured without it."""
         self.assertNotIn("text-no-lane", contestants.everybody(False))
         found = contestants.everybody(True)["text-no-lane"]
         self.assertIs(found.order(WORK["echo"], 0)["fast_lane"], False)
@@ -163,17 +163,17 @@ class ChoiceTest(unittest.TestCase):
         self.assertEqual(figures.labels(found), ["message on 3.11", "message on 3.13"])
 
     def test_works(self) -> None:
-        """Every work has a name for the command line; a chosen one comes alone."""
+        """Every work has a name for the command line, and can be chosen alone."""
         self.assertEqual({work.name for work in works.choose(["echo"], True)}, {"echo"})
         self.assertEqual(works.choose([], False), list(works.WORKS))
         self.assertLess(len(works.choose([], True)), len(works.TABLE))
 
 
 class FramesTest(unittest.TestCase):
-    """Frames by hand, and the check of what comes."""
+    """Frames made by hand, and the check of the replies."""
 
     def test_what_is_right(self) -> None:
-        """Frames that come in any pieces are right."""
+        """The right frames in any pieces are accepted."""
         frame = server_frame(b"hello\n")
         for size in (1, 3, len(frame), 50):
             check, data = Repeated(frame, 10), frame * 10
@@ -182,7 +182,7 @@ class FramesTest(unittest.TestCase):
             self.assertEqual(check.missing, 0)
 
     def test_what_is_wrong(self) -> None:
-        """Another byte, one too many, one too few and another opcode are noticed, with the place."""
+        """A wrong byte, one too many, one too few and a wrong opcode are reported with place."""
         frame = server_frame(b"hello\n")
         for data, place in ((frame + frame[:-2] + b"x\n", "reply 0 on, byte 14: .* instead of"),
                             (frame * 2 + b"\x81", "reply 0 on, byte 16: "),
@@ -194,7 +194,7 @@ class FramesTest(unittest.TestCase):
                 check.feed(b"")
 
     def test_writers(self) -> None:
-        """Of several writers no frame may be torn, missing, twice, or before its turn."""
+        """A writer's frame that is torn, missing, repeated or out of order is an error."""
         lines = [server_frame(writer_line(writer, number, 40)) for writer, number in
                  ((0, 0), (1, 0), (0, 1), (1, 1))]
         end = server_frame(b"4\n")
@@ -208,10 +208,10 @@ class FramesTest(unittest.TestCase):
 
 
 class SocketTest(TestCase):
-    """The client against a server that errs, and the floor's reading."""
+    """The client with a faulty server, and the floor's reading."""
 
     def answering(self, reply: bytes) -> int:
-        """The port of a server that answers the handshake, and then whatever comes with this."""
+        """The port of a server that answers the handshake, and then all that comes with `reply`."""
         listener = socket.create_server(("127.0.0.1", 0))
         self.addCleanup(listener.close)
 
@@ -232,7 +232,7 @@ class SocketTest(TestCase):
         return port
 
     def test_a_wrong_reply(self) -> None:
-        """A round trip whose reply differs in one byte fails, one that is right does not."""
+        """A round trip with one wrong byte in the reply fails, a right one does not."""
         right = server_frame(frames.line_of(100))
         for reply, fails in ((right, False), (right[:-2] + b"?\n", True)):
             drive = Drive(WORK["ping-pong"], self.answering(reply), 3)
@@ -245,20 +245,20 @@ class SocketTest(TestCase):
                 drive.run()
 
     def test_a_wrong_count(self) -> None:
-        """A server that has lost a message is noticed."""
+        """A server that has lost a message is an error."""
         drive = Drive(WORK["receive-100"], self.answering(server_frame(b"2\n")), 3)
         self.addCleanup(drive.end)
         with self.assertRaisesRegex(WrongReply, "instead of"):
             drive.run()
 
     def test_a_wrong_handshake(self) -> None:
-        """A handshake that is refused, or is for another key, is noticed."""
+        """A handshake that is refused, or is for another key, is an error."""
         for head in (b"HTTP/1.1 404 Not Found", b"HTTP/1.1 101 Fine\r\nSec-WebSocket-Accept: x"):
             with self.assertRaises(WrongReply):
                 frames.check_response(head + b"\r\n\r\n")
 
     def test_floor_reads(self) -> None:
-        """The floor reads frames of every length form, whole and in pieces, up to a Close."""
+        """The floor reads frames of all length forms, whole and in pieces, up to a Close."""
         payloads = [frames.line_of(size) for size in (2, 125, 126, 1199, 1200, 65535, 65536, 100001)]
         data = b"".join(map(frames.client_frame, payloads))
         for size in (997, len(data)):
@@ -271,7 +271,7 @@ class SocketTest(TestCase):
                 self.assertEqual(ours.recv(100), server_frame(b"bye", 8))
 
     def test_floor_reads_no_further(self) -> None:
-        """A frame of several pieces is handed out when it is there, without waiting for the next."""
+        """The floor returns a frame of several pieces at once, without waiting for the next."""
         ours, theirs = socket.socketpair()
         with ours, theirs:
             theirs.settimeout(DEADLINE)
@@ -292,23 +292,23 @@ class SocketTest(TestCase):
 
 
 class ProcessTest(TestCase):
-    """Starting and ending."""
+    """Starting and ending programs."""
 
     def child(self, code: str) -> Child:
-        """A few lines of Python."""
+        """A program of a few lines of Python."""
         child = Child("test", [sys.executable, "-c", code])
         self.addCleanup(child.end)
         return child
 
     def test_answer(self) -> None:
-        """A line for a line; one that ends is an error with its last words, one that hangs another."""
+        """Each line gets an answer; a program that ends is an error with its last words."""
         child = self.child("import sys\nprint(input().upper(), flush=True)\nsys.exit('last words')")
         self.assertEqual(child.ask([1], DEADLINE), [1])
         with self.assertRaisesRegex(ChildError, r"(?s)ended.*\| last words"):
             child.ask([2], DEADLINE)
 
     def test_deadline(self) -> None:
-        """One that does not answer is given up, and killed at the end."""
+        """A program that does not answer in time is an error, and killed at the end."""
         child = self.child("import signal, time\nfor line in iter(input, ''): time.sleep(100)")
         with self.assertRaisesRegex(ChildError, "no answer within 0 s"):
             child.ask([1], 0.1)
@@ -318,11 +318,11 @@ class ProgramTest(TestCase):
     """python -m tests.benchmark."""
 
     def command(self, *arguments: str) -> list[str]:
-        """The program, on this interpreter."""
+        """The command line of the program on this interpreter."""
         return [sys.executable, "-m", "tests.benchmark", *arguments]
 
     def test_a_moment(self) -> None:
-        """Two works on two servers for a moment end with the table and with JSON that says the same."""
+        """A short run of two works on two servers gives the table and JSON with the same works."""
         with tempfile.TemporaryDirectory() as directory:
             path = Path(directory) / "figures.json"
             done = subprocess.run(
@@ -341,7 +341,7 @@ class ProgramTest(TestCase):
             self.assertRegex(done.stdout, rf"(?m)^{work['title']} +[0-9.]+k? +[0-9.]+$")
 
     def test_wrong_options(self) -> None:
-        """What is wrong is told in one line before anything is started."""
+        """A wrong option is reported in one line before anything is started."""
         for arguments, text in ((["--rounds", "0"], "--rounds must be at least 1"),
                                 (["--work", "sleep"], "invalid choice: 'sleep'"),
                                 (["--json", "/no/such/place.json"], "there is no directory"),
@@ -353,7 +353,7 @@ class ProgramTest(TestCase):
 
     @unittest.skipUnless(os.name == "posix", "needs POSIX signals")
     def test_ctrl_c(self) -> None:
-        """Ctrl-C ends it quietly with what there is, and all that it started."""
+        """Ctrl-C ends it and its children quietly, with the results so far."""
         process = subprocess.Popen(
             self.command("--seconds", "30", "--work", "echo", "--peer", "message"), cwd=PROJECT,
             text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)

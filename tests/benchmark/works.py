@@ -1,4 +1,4 @@
-"""What is measured: a work for each row of the table. Pure."""
+"""The works that are measured, one for each row of the table. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Work:
-    """One work. What its kind means is in ``drive.py``, what its role means in ``roles.py``."""
+    """One work. Its kind is explained in ``drive.py``, its role in ``roles.py``."""
 
     #: For ``--work``.
     name: str
@@ -19,27 +19,27 @@ class Work:
     #: Bytes of a line, its newline included.
     size: int = 100
     connections: int = 1
-    #: Server and client on the same core: a round trip then has no second core to wake.
+    #: Whether server and client share a core, so that a round trip need not wake a second one.
     one_core: bool = False
     tls: bool = False
     #: Lines in one call of the server.
     batch: int = 1
-    #: The count that the rounds have is this many times the calibrated one.
+    #: The rounds use this many times the calibrated count.
     times: int = 1
-    #: Those of one group are compared with each other: how the cost grows from `scale` to `scale`.
+    #: The group of growth. Works of a group show how the cost grows with `scale`.
     growth: str = ""
     scale: int = 0
-    #: Whether ``--quick`` has it.
+    #: Whether ``--quick`` includes it.
     quick: bool = False
 
     @property
     def has_round_trips(self) -> bool:
-        """Whether p50 and p99 mean something."""
+        """Whether p50 and p99 are meaningful."""
         return self.kind in ("pingpong", "connect")
 
     @property
     def is_memory(self) -> bool:
-        """Whether the memory is what is measured, and a fresh process is needed."""
+        """Whether memory is measured, which needs a fresh process."""
         return self.kind == "memory"
 
     @property
@@ -49,16 +49,16 @@ class Work:
 
     @property
     def largest(self) -> int:
-        """The greatest: all connections of accept stay open; a broadcast waits for nobody, so what
-        it sends must have room in the kernel; a writer's lines are made beforehand."""
+        """The largest count: all connections of accept stay open; a broadcast does not wait, so what
+        it sends must fit in the kernel; a writer's lines are made beforehand."""
         return {"accept": 800, "broadcast": 400, "connect": 5000, "writers": 50000}.get(self.kind, 10**7)
 
     def messages(self, count: int) -> int:
-        """How many messages `count` means to the server: of writers, those sent and those received."""
+        """How many messages `count` is for the server; for writers, sent and received ones."""
         return count * 8 if self.kind == "writers" else count
 
     def as_json(self) -> dict[str, Any]:
-        """For the load's process."""
+        """The work for the load's process."""
         return asdict(self)
 
 
@@ -75,7 +75,7 @@ def _memory(count: int) -> Work:
 _PING_PONG = Work("ping-pong", "ping-pong, one core", "pingpong", "echo", one_core=True, quick=True)
 _RECEIVE = Work("receive-100", "receive 100 B", "receive", "sink", quick=True)
 
-#: The rows, in their order.
+#: The rows of the table, in order.
 TABLE = (
     _PING_PONG,
     replace(_PING_PONG, name="ping-pong-tls", title="ping-pong, TLS", tls=True, quick=False),
@@ -111,7 +111,7 @@ NAMES = tuple(dict.fromkeys(work.name for work in WORKS))
 
 
 def choose(names: list[str], quick: bool) -> list[Work]:
-    """The works of some names; of none: all, or the quick ones."""
+    """The works with these names; without names all, or the quick ones."""
     if names:
         return [work for work in WORKS if work.name in names]
     return [work for work in WORKS if work.quick or not quick]

@@ -1,4 +1,4 @@
-"""The command line in this process: what it prints, and its status."""
+"""The command line in this process: what it prints, and its exit status."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ def run_main(*arguments: str) -> Done:
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
+    """A port on which nothing listens."""
     with socket.create_server(("127.0.0.1", 0)) as sock:
         return int(sock.getsockname()[1])
 
 
 def is_open(port: int) -> bool:
-    """Whether somebody listens on a port."""
+    """Whether something listens on a port."""
     try:
         socket.create_connection(("127.0.0.1", port), 20).close()
     except ConnectionRefusedError:

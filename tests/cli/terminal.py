@@ -1,4 +1,4 @@
-"""A program in a pseudo-terminal, and the screen that a person would see."""
+"""A program in a pseudo-terminal, and the screen that the user would see."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ import pyte
 from ..support import DEADLINE, PROJECT, wait_until
 
 COLUMNS, LINES = 80, 24
-#: So that a typed Ctrl-C is a signal.
+#: Makes a typed Ctrl-C a signal.
 _OWN_TERMINAL = "import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
-#: Stands in the place of a package that is not installed.
+#: Makes ``rich`` look as if it was not installed.
 _WITHOUT_RICH = "import sys; sys.modules['rich'] = None; "
 
 
@@ -55,7 +55,7 @@ class Terminal:
             try:
                 data = os.read(self._master, 65536)
             except OSError:
-                return  # Linux says so when the program has ended.
+                return  # Linux raises this when the program has ended.
             if not data:
                 return
             with self._lock:
@@ -68,17 +68,17 @@ class Terminal:
 
     @property
     def rows(self) -> list[str]:
-        """What can be seen."""
+        """The rows of the screen."""
         with self._lock:
             return [row.rstrip() for row in self._screen.display]
 
     def expect(self, text: str) -> str:
         """Wait until a row has a text, and return that row."""
-        wait_until(lambda: any(text in row for row in self.rows), f"{text!r} in {self}")
+        wait_until(lambda: any(text in row for row in self.rows), lambda: f"{text!r} in {self}")
         return next(row for row in reversed(self.rows) if text in row)
 
     def color(self, text: str) -> str:
-        """The colour of a text that can be seen: its first character's."""
+        """The colour of the first character of a text on the screen."""
         with self._lock:
             for number in reversed(range(LINES)):
                 row = self._screen.buffer[number]

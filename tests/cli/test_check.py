@@ -1,4 +1,4 @@
-"""``mmdagent-remote check``: on this machine, with files as people have them."""
+"""``mmdagent-remote check`` on this machine, with files as users have them."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ class CheckTest(TestCase):
         return run_main("check", str(self.file), *options)
 
     def healthy(self, port: int) -> str:
-        """The lines for a port."""
+        """A healthy file for a port."""
         return "".join(line + "\r\n" for line in mdf_lines("localhost", port, "/chat"))
 
     def test_healthy(self) -> None:
-        """Of a healthy file it says where that connects, with status 0."""
+        """For a healthy file it says where that connects, with status 0."""
         port = free_port()
         done = self.check(self.healthy(port))
         self.assertEqual((done.status, done.err), (0, ""))
@@ -43,7 +43,7 @@ class CheckTest(TestCase):
             done.out, f"{self.file}: nothing wrong; it connects to ws://localhost:{port}/chat\n")
 
     def test_broken(self) -> None:
-        """Of a broken one it says which line is wrong, why, and what to write, with status 1."""
+        """For a broken file it says which line is wrong, why, and what to write, with status 1."""
         done = self.check(self.healthy(free_port()) + "Plugin_Remote_EnableServer=True")
         self.assertEqual((done.status, done.err), (1, ""))
         self.assertIn(": 1 thing to change\n\nline 5\n    this switches TCP/IP on", done.out)
@@ -60,7 +60,7 @@ class CheckTest(TestCase):
         self.assertEqual(json.loads(self.check(self.healthy(free_port()), "--json").out)["findings"], [])
 
     def test_port_in_use(self) -> None:
-        """A port of another program is told; that of a server of this package, with TLS too, is not."""
+        """A port of another program is reported, one of a server of this package is not."""
         with socket.create_server(("127.0.0.1", 0)) as taken:
             port = taken.getsockname()[1]
             self.assertIn(f"cannot listen on port {port}: another program does",
@@ -70,7 +70,7 @@ class CheckTest(TestCase):
         self.assertEqual(self.check(self.healthy(server.port), "--host", "").status, 0)
 
     def test_options(self) -> None:
-        """The options say what server it is for."""
+        """The options describe the server that the file is checked against."""
         port = free_port()
         for options, status in (((), 0), (("--port", str(port), "--path", "chat", "--host", ""), 0),
                                 (("--path", "/x"), 1), (("--port", "1"), 1), (("--tls",), 1)):
@@ -78,7 +78,7 @@ class CheckTest(TestCase):
                 self.assertEqual(self.check(self.healthy(port), *options).status, status)
 
     def test_unreadable(self) -> None:
-        """What cannot be read is status 2, in one line."""
+        """A file that cannot be read gives status 2, in one line."""
         self.file.write_bytes(b"a=\0")
         for name, why in ((str(self.file), "no text"), (str(self.file.parent), "cannot read"),
                           (str(self.file) + "x", "cannot read"), ("a\0b", "cannot read")):
@@ -92,10 +92,10 @@ class CheckTest(TestCase):
 
 
 class MachineTest(TestCase):
-    """What it asks of the machine."""
+    """The questions to the machine."""
 
     def test_addresses(self) -> None:
-        """IPv4 comes first, and what is not found has no address."""
+        """IPv4 comes first, and a host that is not found has no address."""
         machine = Machine()
         self.assertEqual(machine.resolve("127.0.0.1"), ["127.0.0.1"])
         self.assertEqual(machine.resolve("localhost")[0], "127.0.0.1")
@@ -103,7 +103,7 @@ class MachineTest(TestCase):
             self.assertEqual(machine.resolve(host), [])
 
     def test_who_is_served(self) -> None:
-        """A server reaches its own addresses; without a host, all of this machine."""
+        """A server serves the addresses of its host, without a host all of this machine."""
         machine = Machine()
         for address, host, is_served in (
                 ("127.0.0.1", "localhost", True), ("127.0.0.1", None, True), ("127.0.0.1", "", True),
@@ -113,14 +113,14 @@ class MachineTest(TestCase):
                 self.assertEqual(machine.is_served(address, host), is_served)
 
     def test_a_silent_program(self) -> None:
-        """One that holds the port and says nothing is another program, after a second."""
+        """A program that holds the port and sends nothing counts as another one after a second."""
         with socket.create_server(("127.0.0.1", 0)) as taken:
             self.assertEqual(Machine().why_not_listen("127.0.0.1", taken.getsockname()[1]),
                              "another program does")
 
     @unittest.skipUnless(os.name == "posix" and os.geteuid() == 0, "needs port 443")
     def test_tls_of_our_own(self) -> None:
-        """A server of this package on port 443 is known behind its TLS."""
+        """A server of this package on port 443 is recognised through its TLS."""
         try:
             self.serve(Handler, port=443, host="127.0.0.1", ssl_context=server_context())
         except OSError as error:

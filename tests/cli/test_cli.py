@@ -1,4 +1,4 @@
-"""The command line, as a person uses it: in processes of their own."""
+"""The command line as a user runs it: each command in a process of its own."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class ListenTests(TestCase):
                 self.assertIn("disconnected", out)
 
     def test_nobody(self) -> None:
-        """A line that is typed while nobody is connected is not sent silently into nowhere."""
+        """A line that is typed while no client is connected is reported."""
         with Listen() as listen:
             listen.process.stdin.write("A|b\n")
             listen.process.stdin.flush()
@@ -91,7 +91,7 @@ class ListenTests(TestCase):
 
     @unittest.skipUnless(os.name == "posix", "needs POSIX signals")
     def test_sigterm_after_end_of_input(self) -> None:
-        """The end of standard input ends nothing; SIGTERM does, quietly."""
+        """The end of standard input does not end the program; SIGTERM does, quietly."""
         with Listen() as listen:
             listen.process.stdin.close()
             with socket.create_connection(listen.address, timeout=DEADLINE) as sock:
@@ -105,7 +105,7 @@ class ListenTests(TestCase):
 
     @unittest.skipUnless(os.name == "posix", "needs POSIX signals")
     def test_reader_goes_away(self) -> None:
-        """When whoever reads the output goes away, the program ends without a traceback."""
+        """When the reader of its output goes away, the program ends without a traceback."""
         with Listen() as listen:
             listen.process.stdout.close()
             with socket.create_connection(listen.address, timeout=DEADLINE) as sock:
@@ -130,7 +130,7 @@ class WrongInputTests(TestCase):
     """One clear line, a non-zero status, no traceback."""
 
     def check(self, expected: str, status: int, *arguments: str) -> None:
-        """Run it, and look."""
+        """Run it, and check its status and its one line."""
         result = run(*arguments)
         self.assertEqual(result.returncode, status, result.stderr)
         self.assertEqual(result.stderr.count("\n"), 1, result.stderr)
@@ -146,7 +146,7 @@ class WrongInputTests(TestCase):
         self.check("--tls", 2, "listen", "--tls", "x")
 
     def test_usage_of_every_command(self) -> None:
-        """So is that of each command, in one line."""
+        """Wrong usage of each command is status 2, in one line."""
         for expected, *arguments in (
                 ("LINE", "send"), ("TEXT", "say", "0", "mei"), ("FILE.mdf", "check"),
                 ("seconds", "send", "--timeout", "0", "A"),
@@ -164,7 +164,7 @@ class WrongInputTests(TestCase):
                 self.assertIn(expected, done.err)
 
     def test_environment(self) -> None:
-        """A port in use, an unknown host, a bad certificate and a bad path are status 1."""
+        """A port in use, an unknown host, a bad certificate and a bad path give status 1."""
         with socket.create_server(("127.0.0.1", 0)) as taken:
             port = str(taken.getsockname()[1])
             self.check(f"127.0.0.1:{port}", 1, "demo", "--port", port)
@@ -177,10 +177,10 @@ class WrongInputTests(TestCase):
 
 
 class PagesTests(unittest.TestCase):
-    """What the pages say of the command line."""
+    """What the pages say about the command line."""
 
     def test_commands(self) -> None:
-        """Every command line on a page, and in every help, can be parsed."""
+        """Every command line on a page or in a help text can be parsed."""
         pages = [PROJECT / "README.md", PROJECT / "README.ja.md", PROJECT / "docs" / "command-line.md"]
         texts = [page.read_text("utf-8") for page in pages]
         texts += [run_main(command, "--help").out for command in COMMANDS]
@@ -215,7 +215,7 @@ class DemoTests(TestCase):
     """mmdagent-remote demo."""
 
     def test_demo(self) -> None:
-        """The demo holds its dialogue and ends by itself with status 0."""
+        """The demo runs its dialogue and ends by itself with status 0."""
         result = run("demo", "--port", "0")
         self.assertEqual(result.returncode, 0, result.stderr)
         self.assertIn("RECOG_EVENT_STOP|hello", result.stdout)

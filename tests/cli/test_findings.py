@@ -14,7 +14,7 @@ REST = HEALTHY.partition("\n")[2]
 
 
 class Machine:
-    """A machine at 127.0.0.1 and 192.168.0.2, where port 7 is in use and "far" is another."""
+    """A machine at 127.0.0.1 and 192.168.0.2 with port 7 in use; "far" is another machine."""
 
     names = {"localhost": ["127.0.0.1", "::1"], "here": ["192.168.0.2"], "far": ["10.0.0.9"],
              "127.0.0.1": ["127.0.0.1"], "::1": ["::1"], "192.168.0.2": ["192.168.0.2"]}
@@ -29,7 +29,7 @@ class Machine:
         return any(address in self.names[name] for name in ours)
 
     def why_not_listen(self, host: str, port: int) -> Optional[str]:
-        """Whether a port is taken."""
+        """Why a port cannot be listened on; None if it can."""
         return "another program does" if port == 7 else None
 
 
@@ -42,7 +42,7 @@ class ReadingTest(unittest.TestCase):
     """An .mdf, as MMDAgent-EX reads it."""
 
     def test_lines(self) -> None:
-        """Blanks belong to names and to the beginning of a value; the last line of a name counts."""
+        """Blanks are part of names and of a value's beginning; the last line of a name counts."""
         file = parse(b"#a=0\r\na=1\r\n a=2\r\nb = 3 \t\r\nnothing\r\na=4\r\nc=x#y=z", {})
         self.assertEqual([tuple(each) for each in file.settings],
                          [(2, "a", "1"), (3, " a", "2"), (4, "b ", " 3"), (6, "a", "4"),
@@ -51,7 +51,7 @@ class ReadingTest(unittest.TestCase):
         self.assertIsNone(file.last("A"))
 
     def test_encodings(self) -> None:
-        """UTF-8 with and without its mark, Shift_JIS, UTF-16 and bytes that are nothing are read."""
+        """UTF-8 with and without BOM, Shift_JIS, UTF-16 and bytes of no encoding are read."""
         text = "a=\u9802\u30bd"
         for encoding, found in (("utf-8", "utf-8"), ("utf-8-sig", "utf-8"), ("cp932", "cp932"),
                                 ("utf-16", "utf-16")):
@@ -60,11 +60,11 @@ class ReadingTest(unittest.TestCase):
         self.assertEqual(decode(b"a=\x81 ")[1], "latin-1")
 
     def test_environment(self) -> None:
-        """%ENV{} is replaced, by nothing where there is no such variable."""
+        """%ENV{} is replaced by the variable, or by nothing if there is no such variable."""
         self.assertEqual(parse(b"a=<%ENV{X}|%ENV{Y}>", {"X": "1"}).last("a").value, "<1|>")
 
     def test_numbers(self) -> None:
-        """A number is as much of a value as is one."""
+        """A value's leading digits are its number, 0 if there are none."""
         self.assertEqual([number_of(text) for text in ("9001", " 9001 # x", "-1", "x", "", "\uff19")],
                          [9001, 9001, -1, 0, 0, 0])
 
@@ -74,7 +74,7 @@ class FindingsTest(unittest.TestCase):
 
     def one(self, text: str, kind: str, line: Optional[int], *write: str, says: str = "",
             encoding: str = "utf-8", **target: object) -> None:
-        """There is one finding, and this is it."""
+        """There is exactly this finding."""
         with self.subTest(text, **target):
             found = findings(text, encoding=encoding, **target)
             self.assertEqual([(each.kind, each.line, each.write) for each in found],
@@ -82,7 +82,7 @@ class FindingsTest(unittest.TestCase):
             self.assertIn(says, found[0].problem)
 
     def test_healthy(self) -> None:
-        """Nothing is said of a healthy file, in any encoding, nor of settings that do no harm."""
+        """A healthy file, in any encoding and with harmless settings, has no finding."""
         for encoding in ("utf-8", "utf-8-sig", "cp932"):
             for ends in ("\n", "\r\n"):
                 text = ("# \u9802\n" + HEALTHY + "show_caption=\u771f\n").replace("\n", ends)
@@ -99,7 +99,7 @@ class FindingsTest(unittest.TestCase):
                 self.assertEqual(findings(HEALTHY + more), [])
 
     def test_healthy_for_a_server(self) -> None:
-        """Nor is anything said when file and server agree."""
+        """There is no finding when file and server agree."""
         for target in ({"host": "localhost", "port": 9001, "path": "chat"}, {"host": "", "port": 0},
                        {"path": "/chat", "exclusive": True}):
             self.assertEqual(findings(HEALTHY, **target), [])
@@ -121,14 +121,14 @@ class FindingsTest(unittest.TestCase):
                  "Plugin_Remote_Websocket_Host=here", host="here")
 
     def test_tcp(self) -> None:
-        """TCP/IP and WebSocket cannot be set at once; any value but false switches it on."""
+        """TCP/IP and WebSocket cannot both be set; any value but false switches TCP/IP on."""
         for name in ("EnableServer", "EnableClient", "ServerMode", "ClientMode"):
             self.one(HEALTHY + f"Plugin_Remote_{name}=true", "tcp", 5, f"#Plugin_Remote_{name}=true")
         self.one(HEALTHY + "Plugin_Remote_EnableServer=False", "tcp", 5,
                  "#Plugin_Remote_EnableServer=False", says="any value but false")
 
     def test_retries(self) -> None:
-        """A RetryCount that is missing, or none, is told."""
+        """A missing RetryCount, or one that is no number above 0, is a finding."""
         write = HEALTHY.split("\n")[3]
         self.one(HEALTHY.replace(write, ""), "retry-count", None, write)
         for value in ("0", "", "many", "-1"):
@@ -145,7 +145,7 @@ class FindingsTest(unittest.TestCase):
         self.one(write("here") + "\n" + REST, "host", 1, write("localhost"), host="localhost",
                  says="does not lead to a server on 'localhost'")
         self.one(HEALTHY, "host", 1, write("here"), host="here")
-        # Of several addresses MMDAgent-EX takes the first.
+        # MMDAgent-EX takes the first of several addresses.
         self.assertEqual(findings(HEALTHY, host="127.0.0.1"), [])
         self.one(HEALTHY, "host", 1, write("::1"), host="::1", says="localhost (127.0.0.1)")
 
@@ -180,7 +180,7 @@ class FindingsTest(unittest.TestCase):
         self.assertEqual(findings(HEALTHY.replace("/chat", "/\u9802"), path="/\u9802"), [])
 
     def test_names(self) -> None:
-        """A name in wrong case or with blanks is told, and nothing else for it."""
+        """A name in wrong case or with blanks is one finding, and causes no other."""
         for wrong in ("plugin_remote_retrycount=", " Plugin_Remote_RetryCount=",
                       "Plugin_Remote_RetryCount = "):
             self.one(HEALTHY.replace("Plugin_Remote_RetryCount=", wrong), "name", 4,
@@ -189,7 +189,7 @@ class FindingsTest(unittest.TestCase):
         self.one(HEALTHY + "Plugin_Remote_Websocket_Path=/a", "name", 5)
 
     def test_plugin(self) -> None:
-        """A disabled or excluded plugin is told."""
+        """A disabled or excluded plugin is a finding."""
         self.one(HEALTHY + "disablePlugin=Audio,Remote", "plugin", 5, "disablePlugin=Audio")
         self.one(HEALTHY + "disablePlugin=Remote", "plugin", 5, "disablePlugin=NONE")
         self.one(HEALTHY + "disablePlugin=ALL", "plugin", 5, "disablePlugin=ALL", "enablePlugin=Remote")
@@ -199,19 +199,19 @@ class FindingsTest(unittest.TestCase):
             self.one(HEALTHY + f"exclude_Plugin_Remote={value}", "plugin", 5, "exclude_Plugin_Remote=no")
 
     def test_all_log(self) -> None:
-        """With AllLog there are no messages, whatever its value is but false."""
+        """With AllLog set to any value but false there are no messages."""
         for value in ("true", "no", "0"):
             self.one(HEALTHY + f"Plugin_Remote_AllLog={value}", "all-log", 5,
                      "Plugin_Remote_AllLog=false")
 
     def test_whole_file(self) -> None:
-        """A mark before the first setting, a variable without an end, and UTF-16 are told."""
+        """A BOM before the first setting, a variable without an end, and UTF-16 are findings."""
         self.one(HEALTHY, "bom", 1, "#", HEALTHY.split("\n")[0], encoding="utf-8-sig")
         self.one(HEALTHY + "x=%ENV{A}%ENV{B", "environment", 5, says="skips the whole file")
         self.one(HEALTHY, "encoding", None, encoding="utf-16")
 
     def test_order(self) -> None:
-        """Findings come by line, what is missing last."""
+        """Findings are ordered by line, missing settings last."""
         text = "Plugin_Remote_AllLog=true\n" + HEALTHY.replace("9001", "0").replace("1200", "0")
         self.assertEqual([each.line for each in findings(text + "disablePlugin=ALL")], [1, 3, 5, 6])
         self.assertEqual([each.kind for each in findings("Plugin_Remote_AllLog=true")],

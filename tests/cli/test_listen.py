@@ -30,7 +30,7 @@ class RecordTest(TestCase):
         self.file = Path(directory.name) / "a.jsonl"
 
     def test_record(self) -> None:
-        """Both directions are on disk when they are on the screen, so that a kill loses nothing."""
+        """Both directions are on disk once they are on the screen, so that a kill loses nothing."""
         with Listen("--record", str(self.file), "--filter", "KEY|b") as listen:
             with Client(listen, "/chat", mmdagent=True) as client:
                 self.assertIn("connected", listen.process.stdout.readline())
@@ -39,7 +39,7 @@ class RecordTest(TestCase):
                 self.assertEqual(client.lines(1), ["MODEL_DELETE|\u9802"])
                 client.text("MODEL_DELETE|\u9802\n")
                 client.text("KEY|a\nKEY|b\n")
-                # The filter is for the eyes only.
+                # The filter is for the screen only.
                 self.assertRegex(listen.process.stdout.readline(), r" KEY\|b\n$")
                 listen.process.kill()
                 listen.process.wait(DEADLINE)
@@ -54,7 +54,7 @@ class RecordTest(TestCase):
         self.assertRegex(lines[0]["time"], r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}[+-]\d\d:\d\d$")
 
     def test_json(self) -> None:
-        """--json prints the lines of a recording, of what the filter lets through."""
+        """--json prints the lines of a recording that pass the filter."""
         with Listen("--json", "--filter", "KEY", "--filter", "/MODEL_.*/") as listen:
             def events(count: int) -> list[tuple[str, object]]:
                 found = [json.loads(listen.process.stdout.readline()) for _ in range(count)]
@@ -69,7 +69,7 @@ class RecordTest(TestCase):
             self.assertEqual(events(1), [("close", 1006)])
 
     def test_a_file_that_exists(self) -> None:
-        """A recording never takes the place of a file."""
+        """A recording never overwrites a file."""
         self.file.write_text("mine")
         done = run_main("listen", "--port", "0", "--record", str(self.file))
         self.assertEqual((done.status, done.out), (1, ""))
@@ -77,7 +77,7 @@ class RecordTest(TestCase):
         self.assertEqual(self.file.read_text(), "mine")
 
     def test_wrong_filters(self) -> None:
-        """What no message can match is status 2."""
+        """A filter that no message can match is status 2."""
         for word in ("", "|a", "/(/"):
             done = run_main("listen", "--port", "0", "--filter", word)
             self.assertEqual((done.status, done.out, done.err.count("\n")), (2, "", 1), word)
@@ -87,7 +87,7 @@ class CertificateTest(TestCase):
     """--tls self-signed."""
 
     def test_words(self) -> None:
-        """The words may stand apart or together, and behind -- they mean nothing."""
+        """The words may be two arguments or one, and have no meaning behind --."""
         for words in (["--tls", "self-signed"], ["--tls=self-signed"]):
             self.assertEqual(split_self_signed(["listen", *words, "--port", "0"]),
                              ["listen", "--tls-self-signed", "--port", "0"])
@@ -96,7 +96,7 @@ class CertificateTest(TestCase):
 
     @unittest.skipUnless(find_spec("cryptography"), "needs cryptography")
     def test_certificate(self) -> None:
-        """It is made for the host and this machine, signed by itself, and no file is left of it."""
+        """The certificate is for the host and this machine, self-signed, and leaves no file."""
         before = set(Path(tempfile.gettempdir()).glob("mmdagent-remote-*"))
         context = self_signed_context("agent.example")
         self.assertLessEqual(set(Path(tempfile.gettempdir()).glob("mmdagent-remote-*")), before)
@@ -104,7 +104,7 @@ class CertificateTest(TestCase):
 
     @unittest.skipUnless(find_spec("cryptography"), "needs cryptography")
     def test_listen(self) -> None:
-        """listen speaks TLS with it."""
+        """listen uses TLS with such a certificate."""
         with Listen("--tls", "self-signed", "--log-level", "error") as listen:
             self.assertIn("wss://", listen.start)
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

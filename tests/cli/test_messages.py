@@ -15,10 +15,10 @@ from .command import run_main
 
 
 class MessagesTest(unittest.TestCase):
-    """The table of messages, for people."""
+    """The table of messages, printed for users."""
 
     def test_all(self) -> None:
-        """Without a word there are all 186, in 80 columns."""
+        """Without a word all 186 are printed, in 80 columns."""
         done = run_main("messages")
         self.assertEqual((done.status, done.err), (0, ""))
         self.assertIn("\n186 messages;", done.out)
@@ -37,7 +37,7 @@ class MessagesTest(unittest.TestCase):
             self.assertNotIn("SYNTH_STOP", done.out)
 
     def test_every_one_in_full(self) -> None:
-        """Every message can be told in full, in the width that there is."""
+        """Every message can be printed in full within the width of the terminal."""
         for entry in entries().values():
             for columns in (40, 80):
                 lines = ["".join(part if isinstance(part, str) else part[0] for part in parts)
@@ -46,7 +46,7 @@ class MessagesTest(unittest.TestCase):
                 self.assertLessEqual(max(map(len, lines[1:])), columns, entry["name"])
 
     def test_words(self) -> None:
-        """A word finds names that have it; when there is none, descriptions."""
+        """A word finds names that hold it, or descriptions if no name does."""
         self.assertEqual({entry["name"].partition("_")[0] for entry in find("timer_")}, {"TIMER"})
         self.assertIn("SYNTH_START", [entry["name"] for entry in find("barge-in")])
         self.assertIn("\n75 messages;", run_main("messages", "event").out)
@@ -60,7 +60,7 @@ class MessagesTest(unittest.TestCase):
         self.assertEqual(json.loads(run_main("messages", "KEY", "--json").out), [entries()["KEY"]])
 
     def test_a_reader_who_has_seen_enough(self) -> None:
-        """As in a pipe to head, the end of the reader ends it quietly."""
+        """When its reader ends, as in a pipe to head, it ends quietly."""
         process = subprocess.Popen(
             [sys.executable, "-W", "error", "-m", "mmdagent_remote", "messages", "--json"], cwd=PROJECT,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE)

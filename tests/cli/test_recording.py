@@ -22,7 +22,7 @@ class RecordingTest(unittest.TestCase):
     """Lines of JSON."""
 
     def test_there_and_back(self) -> None:
-        """What is written is read again, Japanese and quotes too."""
+        """A line that was written is read back, Japanese and quotes included."""
         line = encode(1.23456, "now", 2, "received", line='A|"\u3042"', echo=True)
         self.assertIn("\u3042", line)
         self.assertEqual(list(read([line + "\n", "\n", encode(2, "now", 2, "close", code=1006)])),
@@ -37,7 +37,7 @@ class RecordingTest(unittest.TestCase):
             list(read([good, good[:20] + "\n", good]))
 
     def test_what_is_no_recording(self) -> None:
-        """JSON that is no entry is refused, and why."""
+        """JSON that is no entry is refused with the reason."""
         for wrong, why in ((1, "no JSON object"), ({}, "event None"), ({"event": "x"}, "'x'"),
                            ({"event": "sent"}, "seconds"), ({"event": "sent", "t": "1"}, "seconds"),
                            ({"event": "sent", "t": -1}, "seconds"),
@@ -69,7 +69,7 @@ class RecorderTest(unittest.TestCase):
         self.assertEqual(times, sorted(times))
 
     def test_a_file_that_exists(self) -> None:
-        """A file that is there already is left alone, and so is what cannot be one."""
+        """A file that exists is left alone, and a path that cannot be written is refused."""
         self.path.write_text("mine")
         for path, why in ((self.path, "is there already"), (self.path / "x", "cannot write")):
             with self.assertRaisesRegex(UsageError, why):
@@ -78,7 +78,7 @@ class RecorderTest(unittest.TestCase):
 
     @unittest.skipUnless(os.name == "posix", "needs a limit on the size of files")
     def test_a_full_disk(self) -> None:
-        """When the file can grow no more the recording ends and says so, and entries are still made."""
+        """When the file cannot grow the recording ends and says so, but entries are still made."""
         import resource
         limits = resource.getrlimit(resource.RLIMIT_FSIZE)
         recorder = Recorder(str(self.path))
@@ -93,10 +93,10 @@ class RecorderTest(unittest.TestCase):
 
 
 class ScriptTest(unittest.TestCase):
-    """What a user does, and when."""
+    """A script: the user's actions, and when."""
 
     def test_all_that_may_stand_there(self) -> None:
-        """Times are absolute or behind the line before; comments and empty lines are nothing."""
+        """Times are absolute or relative to the last line; comments and empty lines are skipped."""
         steps = parse("# a\r\n\r\n1 hear \u3053\u3093 there\r\n+0.5\tkey a\n 2  send TAPPED|0|head \n"
                       "+1 end\n")
         self.assertEqual(steps, [
@@ -105,7 +105,7 @@ class ScriptTest(unittest.TestCase):
         self.assertEqual(parse(""), [])
 
     def test_mistakes(self) -> None:
-        """Each mistake is told with its line."""
+        """Each mistake is reported with its line."""
         for wrong, why in (
                 ("hear hello", "line 1: 'hear' is no time"), ("-1 key a", "no time"),
                 ("nan key a", "no time"), ("1", "'' is not known"),
@@ -121,7 +121,7 @@ class FilterTest(unittest.TestCase):
     """--filter."""
 
     def test_patterns(self) -> None:
-        """A pattern is leading fields, or between slashes a regular expression for the whole line."""
+        """A pattern is leading fields, or in slashes a regular expression for the whole line."""
         def shown(*words: str) -> list[str]:
             matches = matcher_of_words(words)
             return [line for line in ("KEY|a", "KEYS|a", "TIMER_EVENT_STOP|t") if matches(Message(line))]
@@ -132,7 +132,7 @@ class FilterTest(unittest.TestCase):
         self.assertEqual(len(shown()), 3)
 
     def test_no_patterns(self) -> None:
-        """What no message can match, and what is no regular expression, is refused."""
+        """A pattern that no message can match, and an invalid regular expression, are refused."""
         for word in ("", "|a", "/(/"):
             with self.subTest(word), self.assertRaises(ValueError):
                 matcher_of_words([word])
@@ -142,13 +142,13 @@ class FamilyTest(unittest.TestCase):
     """Families of messages."""
 
     def test_every_message_has_a_family(self) -> None:
-        """Every message of the table belongs to a family but those of no module; unknown ones do not."""
+        """Every message of the table but the words for sound has a family; unknown ones do not."""
         others = {name for name in entries() if family_of(name) == "other"}
         self.assertEqual(others, {"SNDSTRM", "SNDFILE", "SNDBRKS", "SND<nnnn><pcm>"})
         self.assertEqual(family_of("MY_MESSAGE|a"), "other")
 
     def test_examples(self) -> None:
-        """A user's key, a variable that begins like one, and a line of the log."""
+        """A key, a variable that begins like one, and lines of the log have the right family."""
         log = "[2026/11/23 08:52:54.674] [0] Variables: {}: {}"
         for line, family in (("KEY|a", "user"), ("KEYVALUE_SET|a|1", "script"),
                              ("SYNTH_EVENT_STOP|0", "speech"),

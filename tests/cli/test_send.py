@@ -19,7 +19,7 @@ from .command import Done, free_port, is_open, run_main
 
 
 class SendCase(TestCase):
-    """A port, and an agent that tries to connect to it."""
+    """A port, and agents that try to connect to it."""
 
     def setUp(self) -> None:
         self.port = free_port()
@@ -27,7 +27,7 @@ class SendCase(TestCase):
     def agent(self, **options: Any) -> SimulatedAgent:
         """An agent, a hundred times as fast as the real one.
 
-        Not a fragile one: on a busy machine that overlooks what comes right behind its handshake.
+        Not a fragile one: on a busy machine that misses what comes right behind its handshake.
         """
         agent = SimulatedAgent(f"ws://127.0.0.1:{self.port}/chat", hurry=100, retry_count=10_000,
                                chatter=False, fragile=False, **options)
@@ -43,7 +43,7 @@ class SendTest(SendCase):
     """send."""
 
     def test_plan(self) -> None:
-        """What shows that a line is done: its answer and its end, or its echo."""
+        """The plan of a line tells what shows its success: its answer and its end, or its echo."""
         for line, answer, end, echo in (
                 ("TIMER_START|t|1\n", "TIMER_EVENT_START|t", "TIMER_EVENT_STOP|t", "TIMER_START|t|1"),
                 ("VALUE_SET|v|1", "VALUE_EVENT_SET|v", None, "VALUE_SET|v|1"),
@@ -52,7 +52,7 @@ class SendTest(SendCase):
             self.assertEqual(plan_of(line), (line.strip(), answer, end, echo))
 
     def test_to_the_end(self) -> None:
-        """It waits for an agent, sends each line when the one before is done, and says what came."""
+        """It waits for an agent, sends each line when the last one is done, and says what came."""
         agent = self.agent()
         done = self.run_it("send", "TIMER_START|t|1", "CAMERA|1,2,3", "__AV_END", "KEY|\u9802")
         self.assertEqual(done.status, 0, done.err)
@@ -65,7 +65,7 @@ class SendTest(SendCase):
         self.assertIn(f"waiting for MMDAgent-EX at ws://localhost:{self.port}/\n", done.err)
 
     def test_no_answer(self) -> None:
-        """When nothing comes the status is 1, what fails silently is told, and no more is sent."""
+        """Without an answer it says what fails silently, sends no more, and the status is 1."""
         agent = self.agent()
         done = self.run_it("send", "--answer-timeout", "0.3", "VALUE_GET|nothing", "KEY|a")
         self.assertEqual(done.status, 1)
@@ -73,14 +73,14 @@ class SendTest(SendCase):
         self.assertEqual(agent.received, ["VALUE_GET|nothing"])
 
     def test_no_end(self) -> None:
-        """When what it began does not end in time the status is 1."""
+        """When an activity does not end in time the status is 1."""
         self.agent(speech_time=100_000.0)
         done = self.run_it("send", "--end-timeout", "0.2", "SYNTH_START|0|mei|a")
         self.assertEqual(done.status, 1)
         self.assertIn("answer  SYNTH_EVENT_START|0", done.out)
 
     def test_an_answer_to_something_else(self) -> None:
-        """What comes before the echo of a line is no answer to it."""
+        """An event before the echo of a line is no answer to it."""
         def connect() -> None:
             wait_until(lambda: is_open(self.port))
             with Client(Address(("127.0.0.1", self.port)), "/", mmdagent=True) as client:
@@ -98,7 +98,7 @@ class SendTest(SendCase):
         self.assertIn("no agent came within 0.1 s", done.err)
 
     def test_an_agent_that_leaves(self) -> None:
-        """When the agent leaves before it was done the status is 1."""
+        """When the agent leaves before the line is done the status is 1."""
         agent = self.agent(speech_time=100_000.0)
 
         def leave() -> None:
@@ -110,7 +110,7 @@ class SendTest(SendCase):
         self.assertIn("MMDAgent-EX has left", done.err)
 
     def test_another_client(self) -> None:
-        """Of a client without echoes only answers are waited for."""
+        """With a client that sends no echoes it waits for answers only."""
         def connect() -> None:
             wait_until(lambda: is_open(self.port))
             with Client(Address(("127.0.0.1", self.port)), "/") as client:
@@ -122,7 +122,7 @@ class SendTest(SendCase):
         self.assertEqual(done.out, "sent    KEY|a\nsent    KEY|b\n")
 
     def test_wrong_lines(self) -> None:
-        """A line that cannot be carried is status 2, before anybody is waited for."""
+        """A line that cannot be sent is status 2, before it waits for an agent."""
         for line in ("", "A||b", "A\nB", "x" * 2047):
             with self.subTest(line[:5]):
                 done = self.run_it("send", "KEY|a", line)
@@ -133,7 +133,7 @@ class SayTest(SendCase):
     """say."""
 
     def test_spoken(self) -> None:
-        """It ends when all was spoken, a text of several words and lines too."""
+        """It ends when all is spoken, also for a text of several words and lines."""
         agent = self.agent()
         done = self.run_it("say", "0", "mei", "Hello", "there\nyou | all")
         self.assertEqual((done.status, done.out), (0, ""), done.err)
@@ -141,7 +141,7 @@ class SayTest(SendCase):
         self.assertIn("spoken\n", done.err)
 
     def test_cut_off(self) -> None:
-        """When the content cuts it off the status is 1."""
+        """When the content cuts the speech off the status is 1."""
         agent = self.agent(speech_time=100_000.0)
 
         def cut_off() -> None:
@@ -153,14 +153,14 @@ class SayTest(SendCase):
         self.assertIn("cut off", done.err)
 
     def test_no_such_voice(self) -> None:
-        """When the voice does not begin the status is 1."""
+        """When the voice does not start the status is 1."""
         self.agent().ignore("SYNTH_START")
         done = self.run_it("say", "0", "nobody", "Hello")
         self.assertEqual(done.status, 1)
         self.assertIn("mmdagent-remote: ", done.err)
 
     def test_wrong_words(self) -> None:
-        """A model or voice that cannot be carried is status 2, and so is a text of nothing."""
+        """A model or voice that cannot be sent is status 2, and so is an empty text."""
         for *words, text in (("0|1", "mei", "a"), ("", "mei", "a"), ("0", "", "a"), ("0", "a\nb", "a"),
                              ("0", "mei", " \n")):
             with self.subTest(words):
@@ -186,7 +186,7 @@ class PlayTest(SendCase):
         return samples
 
     def test_played(self) -> None:
-        """Every sample arrives, and it ends when all was heard."""
+        """Every sample arrives, and it ends when all is played."""
         samples = self.wav(0.4)
         agent = self.agent()
         done = self.run_it("play", "0", str(self.file))
@@ -207,7 +207,7 @@ class PlayTest(SendCase):
         self.assertEqual((done.status, "MMDAgent-EX has left" in done.err), (1, True), done.err)
 
     def test_no_sound(self) -> None:
-        """A file that is none, or empty, or not there, and no model, is status 2 at once."""
+        """No sound file, an empty or missing one, and no model are status 2 at once."""
         self.wav(0)
         text = self.file.with_suffix(".txt")
         text.write_text("hello")

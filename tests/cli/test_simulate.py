@@ -51,7 +51,7 @@ class SimulateCase(TestCase):
         return done
 
     def heard(self) -> list[str]:
-        """What the server heard but for what any agent says by itself."""
+        """The lines that the server heard, except those that any agent sends by itself."""
         return [str(each) for each in self.handlers[0].messages_seen
                 if not each.startswith(("PLUGIN_", "CURRENT_TIME", "AVATAR_"))]
 
@@ -76,12 +76,12 @@ class ScriptTest(SimulateCase):
                          ["SYNTH_START|0|mei|\u3053\u3093"])
 
     def test_paths(self) -> None:
-        """It asks for its path, also when another took it and it has to take the next."""
+        """It connects to its path, or to the next one if another agent has that path."""
         self.simulate("0 end", "--path", "shop?who=me", path="/shop")
         self.assertEqual((self.handlers[0].path, self.handlers[0].query), ("/shop", {"who": ["me"]}))
 
     def test_a_server_that_comes_back(self) -> None:
-        """It waits for a server, tells when that goes, and connects again when it comes back."""
+        """It waits for a server, reports when that goes, and reconnects when it is back."""
         port = free_port()
 
         def serve() -> None:
@@ -89,7 +89,7 @@ class ScriptTest(SimulateCase):
                 with Server(self.make, "127.0.0.1", port):
                     wait_until(lambda: len(self.handlers) > number)
                     if number == 0:
-                        # By then it has told the first connection.
+                        # By then it has reported the first connection.
                         wait_until(lambda: "KEY|a" in self.handlers[0].messages_seen)
                     else:
                         self.handlers[1].done.wait(DEADLINE)
@@ -100,7 +100,7 @@ class ScriptTest(SimulateCase):
             0, ["-- connected to /chat", "-> KEY|a", "-- disconnected", "-- connected to /chat", ""]))
 
     def test_an_agent_that_ends(self) -> None:
-        """When the agent tries no more the status is 1."""
+        """When the agent stops trying the status is 1."""
         port = free_port()
 
         def serve() -> None:
@@ -135,14 +135,14 @@ class ReplayTest(SimulateCase):
     """--replay."""
 
     def test_replay(self) -> None:
-        """It says what the agent said, without echoes and without answers of its own."""
+        """It sends what the agent sent, without echoes and without answers of its own."""
         lines = [encode(5.0, "now", 1, "open", path="/chat"),
                  encode(5.1, "now", 1, "received", line="A|1"),
                  encode(6.0, "now", 1, "sent", line="B|1"),
                  encode(6.1, "now", 1, "received", line="B|1", echo=True),
                  encode(20.0, "now", 1, "received", line="RECOG_EVENT_STOP|hello"),
                  encode(30.0, "now", 2, "received", line="KEY|a"),
-                 # So late that what it says now is answered before, on a busy machine as well.
+                 # So late that its lines are answered before the end, on a busy machine as well.
                  encode(230.0, "now", 1, "close", code=1006, reason="")]
         done = self.simulate("\n".join(lines), "--speed", "100", kind="--replay")
         self.assertEqual(done.status, 0, done.err)
@@ -154,7 +154,7 @@ class ReplayTest(SimulateCase):
         self.assertEqual(said[-1], "-> KEY|a")
 
     def test_a_server_that_comes_back(self) -> None:
-        """What is due while the server is away is said when it is back."""
+        """Lines that are due while the server is away are sent when it is back."""
         port = free_port()
 
         def serve() -> None:
@@ -173,7 +173,7 @@ class ReplayTest(SimulateCase):
         self.assertEqual([str(each) for each in self.handlers[1].messages_seen], ["A|100", "A|300"])
 
     def test_one_connection(self) -> None:
-        """--connection takes one of several, and one that is not there is a mistake."""
+        """--connection takes one of several, and a missing one is an error."""
         text = "\n".join(encode(n, "now", n, "received", line=f"A|{n}") for n in (1, 2, 3))
         self.simulate(text, "--connection", "2", kind="--replay")
         self.assertEqual(self.heard(), ["A|2"])
@@ -182,7 +182,7 @@ class ReplayTest(SimulateCase):
         self.assertEqual((done.status, "nothing in it of connection 4" in done.err), (2, True))
 
     def test_steps(self) -> None:
-        """Times begin with the first entry, and never go back."""
+        """Times are relative to the first entry, and never go back."""
         def steps(*times: float) -> list[float]:
             text = "\n".join(encode(t, "now", 1, "received", line="A") for t in times)
             return [step.time for step in replay(io.StringIO(text), None)]

@@ -1,4 +1,4 @@
-"""The command line as a person sees it: in a pseudo-terminal of 80 columns."""
+"""The command line as the user sees it: in a pseudo-terminal of 80 columns."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class TerminalTest(TestCase):
     def agent(self, port: int) -> SimulatedAgent:
         """A simulated agent that is about to connect.
 
-        Not a fragile one: on a busy machine that overlooks what comes right behind its handshake.
+        Not a fragile one: on a busy machine that misses what comes right behind its handshake.
         """
         agent = SimulatedAgent(f"ws://127.0.0.1:{port}/chat", retry_count=10_000, hurry=20,
                                chatter=False, speech_time=10.0, fragile=False)
@@ -58,7 +58,7 @@ class TerminalTest(TestCase):
             terminal.expect("MODEL_EVENT_DELETE|")
             self.assertRegex(terminal.raw, rb"\x1b\[2mMODEL_DELETE\|")
             self.assertNotIn("hidden", str(terminal))
-            # The terminal folds a long line; whoever copies it gets one.
+            # The terminal folds a long line, so a copy of it is still one line.
             agent.emit("KEY|" + "x" * 100)
             wait_until(lambda: b"KEY|" + b"x" * 100 in terminal.raw)
             agent.leave()
@@ -68,7 +68,7 @@ class TerminalTest(TestCase):
             self.assertNotIn(b"Traceback", terminal.raw)
 
     def test_spinner(self) -> None:
-        """While a command waits a spinner turns, and leaves no trace when it is done."""
+        """A spinner turns while a command waits, and leaves nothing on the screen."""
         port = free_port()
         with Terminal("say", "--port", str(port), "0", "mei", "\u3053\u3093\u306b") as terminal:
             terminal.expect("waiting for MMDAgent-EX at ws://localhost")
@@ -96,7 +96,7 @@ class TerminalTest(TestCase):
                 self.assertEqual([row for row in terminal.rows if row][-1], "played")
 
     def test_ctrl_c_while_it_waits(self) -> None:
-        """Ctrl-C ends one that waits, quietly, with the status of what was not done."""
+        """Ctrl-C ends a command that waits, quietly, with status 1."""
         with Terminal("send", "--port", str(free_port()), "KEY|a") as terminal:
             terminal.expect("waiting for MMDAgent-EX")
             terminal.type("\x03")
@@ -120,7 +120,7 @@ class TerminalTest(TestCase):
             self.assertNotIn(b"Traceback", terminal.raw)
 
     def test_plain(self) -> None:
-        """Without rich, with NO_COLOR and on a dumb terminal there is not one escape sequence."""
+        """Without rich, with NO_COLOR and on a dumb terminal there are no escape sequences."""
         for with_rich, environment in (
                 (False, {}), (True, {"NO_COLOR": "1"}), (True, {"TERM": "dumb"})):
             with self.subTest(with_rich=with_rich, **environment):

@@ -15,7 +15,7 @@ class TextTest(unittest.TestCase):
     """Text for a terminal."""
 
     def test_width(self) -> None:
-        """A Japanese character takes two columns, a half-width one one, a combining one none."""
+        """A Japanese character takes 2 columns, a half-width one 1, and a combining one 0."""
         for text, columns in (("", 0), ("abc", 3), ("\u3053\u3093", 4), ("\uff76\uff85", 2),
                               ("\uff21", 2), ("\u304b\u3099", 2), ("e\u0301", 1), ("a\u200db", 2),
                               ("\U0001f600", 2)):
@@ -27,12 +27,12 @@ class TextTest(unittest.TestCase):
         self.assertEqual({width(pad(text, 10)) for text in ("abc", "\u3053\u3093", "")}, {10})
 
     def test_escape(self) -> None:
-        """What a terminal might obey, and what turns its line around, is written out."""
+        """Control characters, and those that reverse a line's direction, are written as escapes."""
         self.assertEqual(escape("a\x1b[31m\x9b\n\u202e\ud800|\u3042"),
                          "a\\x1b[31m\\x9b\\x0a\\u202e\\ud800|\u3042")
 
     def test_json(self) -> None:
-        """JSON holds Japanese as it is, and nothing that a terminal might obey."""
+        """JSON holds Japanese as it is, and no control characters."""
         value = ["\u3042\"", "\x1b\x7f\x9b\u202e\ud800", {"a": 1}]
         text = to_json(value)
         self.assertEqual(json.loads(text), value)
@@ -57,7 +57,7 @@ class TextTest(unittest.TestCase):
         self.assertLessEqual(max(map(width, lines)), columns)
 
     def test_table(self) -> None:
-        """The second column begins in one place, whatever the scripts of the first are."""
+        """The second column is aligned, whatever the scripts in the first."""
         rows = table([("a", "x"), ("\u3042\u3044", "y z")], 20)
         self.assertEqual(rows, [("a     ", "x"), ("\u3042\u3044  ", "y z")])
         self.assertEqual(table([("abcdefghij", "y y y y")], 12),

@@ -56,7 +56,7 @@ class TableTest(unittest.TestCase):
                 self.assertRegex(thread, r"^[\w-]+ #\d+$")
 
     def test_every_test_exists(self) -> None:
-        """A row names tests that exist, or says why the complaint does not apply."""
+        """Every row names tests that exist, or says why the complaint does not apply."""
         for row in rows():
             with self.subTest(row.number):
                 named = _TEST.findall(row.test)
@@ -68,7 +68,7 @@ class TableTest(unittest.TestCase):
                     self.assertTrue(callable(getattr(found, name)))
 
     def test_every_test_has_its_row(self) -> None:
-        """A test of a complaint begins with the number and a thread of the row that names it."""
+        """A test's docstring begins with the number and a thread of the row that names it."""
         by_test = {(module, case, name): row for row in rows()
                    for module, case, name in _TEST.findall(row.test)
                    if module.startswith("complaints/")}
@@ -82,7 +82,7 @@ class TableTest(unittest.TestCase):
                     self.check(by_test, name, test)
 
     def check(self, by_test: dict[tuple[str, str, str], Row], module: str, test: object) -> None:
-        """One test's docstring against its row."""
+        """Check one test's docstring against its row."""
         assert isinstance(test, unittest.TestCase)
         key = (module, type(test).__name__, test._testMethodName)
         self.assertIn(key, by_test)

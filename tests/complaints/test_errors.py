@@ -16,7 +16,7 @@ from ..support import DEADLINE, Recorder, TestCase, fill, wait_until
 
 
 class NoiseTests(HostileCase):
-    """Ends that are no errors."""
+    """Ends that are not errors."""
 
     def test_a_closed_tab(self) -> None:
         """48, websockets #837: however a client leaves, its end is one INFO line and no traceback."""
@@ -36,7 +36,7 @@ class NoiseTests(HostileCase):
                                  ["connected", "closed"])
 
     def test_one_error_for_all_timeouts(self) -> None:
-        """48, flask-sock #21: which error tells the end does not depend on the timeout of the read."""
+        """48, flask-sock #21: the error at the end does not depend on the timeout of the read."""
         for end, code in ((reset, 1006), (lambda client: client.sock.close(), 1006),
                           (lambda client: client.send(frame(b"\x0f\xa0", CLOSE)), 4000)):
             codes = []
@@ -52,7 +52,7 @@ class NoiseTests(HostileCase):
             self.assertEqual(codes, [code] * 3)
 
     def test_failing_closes(self) -> None:
-        """51, ws4py #150: a close or shutdown towards a peer that is gone raises and logs nothing."""
+        """51, ws4py #150: a close or shutdown after the peer has gone raises and logs nothing."""
         for close in (lambda agent: agent.close(), lambda agent: agent.server.shutdown(DEADLINE)):
             for _ in range(10):
                 server = self.serve()
@@ -66,7 +66,7 @@ class NoiseTests(HostileCase):
                 self.assertEqual(lines.at(logging.WARNING), [])
 
     def test_lines_behind_a_close(self) -> None:
-        """51, ws4py #198: lines that could not leave are told in one WARNING, without a traceback."""
+        """51, ws4py #198: lines that could not be sent cost one WARNING, without a traceback."""
         server = self.serve(Recorder, send_timeout=DEADLINE)
         with self.logged() as lines, Client(server) as client:
             handler = server.wait_connected(DEADLINE)
@@ -83,7 +83,7 @@ class ReconnectTests(HostileCase):
     """The peer reconnects, the server does not."""
 
     def test_every_connection_is_new(self) -> None:
-        """54, websocket-client #95: after each reconnect a new handler begins at on_open."""
+        """54, websocket-client #95: after each reconnect a new handler starts at on_open."""
         handlers = []
 
         class Greeting(Recorder):
@@ -109,10 +109,10 @@ class ReconnectTests(HostileCase):
 
 
 class TypesTests(TestCase):
-    """Hints for the type checkers of others."""
+    """Hints for users' type checkers."""
 
     def test_everything_public_is_typed(self) -> None:
-        """53, websockets #1346: the package says that it is typed, and all that is public has hints."""
+        """53, websockets #1346: the package is marked as typed, and all public names have hints."""
         package = Path(mmdagent_remote.__file__).parent
         self.assertTrue((package / "py.typed").is_file())
         for name in mmdagent_remote.__all__:
@@ -122,7 +122,7 @@ class TypesTests(TestCase):
                     self.check(function)
 
     def functions_of(self, found: object) -> list[typing.Any]:
-        """A function itself, or a class's own public ones."""
+        """A function itself, or the public functions that a class defines."""
         if inspect.isfunction(found):
             return [found]
         if not inspect.isclass(found):
@@ -135,7 +135,7 @@ class TypesTests(TestCase):
         return functions
 
     def check(self, function: typing.Any) -> None:
-        """Every parameter but self, and the result, has an annotation."""
+        """Every parameter except self, and the result, has an annotation."""
         signature = inspect.signature(function)
         names = [name for number, name in enumerate(signature.parameters)
                  if number or name not in ("self", "cls")]

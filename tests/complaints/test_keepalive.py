@@ -27,7 +27,7 @@ class KeepAliveTests(HostileCase):
     """Pings that corrupt, kill or do not notice."""
 
     def test_sends_between_pings(self) -> None:
-        """20, websockets #1432: lines of many threads, pings and pongs never tear one another."""
+        """20, websockets #1432: lines of many threads, pings and pongs never tear each other."""
         server = self.serve(ping_interval=0.02, ping_timeout=None)
         with Client(server) as client:
             agent, each = server.accept(DEADLINE), 500
@@ -49,7 +49,7 @@ class KeepAliveTests(HostileCase):
                              [f"W|{name}|{n}|" + "x" * (n % 300) for n in range(each)])
 
     def test_pings_and_close(self) -> None:
-        """21, simple-websocket #8: a ping at the moment of a close harms neither, and logs nothing."""
+        """21, simple-websocket #8: a ping at the moment of a close does no harm, logs nothing."""
         server = self.serve(ping_interval=0.02, ping_timeout=None)
         with self.logged() as lines:
             for number in range(40):
@@ -64,7 +64,7 @@ class KeepAliveTests(HostileCase):
         self.assertEqual(lines.at(30), [])
 
     def test_ping_timeout_wakes_a_reader(self) -> None:
-        """21, flask-sock #7: whoever waits for a line is told when the ping timeout ends the wait."""
+        """21, flask-sock #7: the ping timeout ends a wait for a line with ConnectionClosed."""
         server = self.serve(ping_interval=0.2, ping_timeout=0.2)
         with Client(server):
             agent = server.accept(DEADLINE)
@@ -73,7 +73,7 @@ class KeepAliveTests(HostileCase):
             self.assertEqual(caught.exception.code, 1011)
 
     def test_healthy_links_stay(self) -> None:
-        """22, websocket-client #327: whichever of the two times is longer, who answers pings stays."""
+        """22, websocket-client #327: a peer that answers pings stays, whichever time is longer."""
         servers = [self.serve(Recorder, ping_interval=interval, ping_timeout=timeout)
                    for interval, timeout in ((0.2, 1.5), (1.0, 0.8), (0.5, 0.5))]
 
@@ -100,7 +100,7 @@ class KeepAliveTests(HostileCase):
             self.assertEqual(handler.closes[0][0], 1001)
 
     def test_on_close_exactly_once(self) -> None:
-        """24, websocket-server #114: on_close runs once for any kind of end; nobody stays listed."""
+        """24, websocket-server #114: on_close runs once for any end; no connection stays listed."""
         ends = {
             "FIN": (lambda client: client.sock.close(), 1006),
             "RST": (reset, 1006),
@@ -125,7 +125,7 @@ class KeepAliveTests(HostileCase):
                     self.assertEqual(server.connections, ())
 
     def test_shutdown_calls_on_close(self) -> None:
-        """24, websocket-server #114: shutdown() is such an end, too."""
+        """24, websocket-server #114: on_close runs once for shutdown(), too."""
         server = self.serve(Recorder)
         with Client(server), Client(server, mmdagent=True):
             wait_until(lambda: len(server.connections) == 2)

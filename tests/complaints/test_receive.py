@@ -13,10 +13,10 @@ from ..support import DEADLINE, Recorder, wait_until
 
 
 class ReceiveTests(HostileCase):
-    """Timeouts, and text that is none."""
+    """Timeouts, and invalid text."""
 
     def test_timeouts_of_none_zero_and_less(self) -> None:
-        """37, websockets #1552: 0 and less poll, at an end too; None waits for the line."""
+        """37, websockets #1552: 0 and less poll, also at the end; None waits for the line."""
         server = self.serve()
         with Client(server) as client:
             agent = server.accept(DEADLINE)
@@ -44,7 +44,7 @@ class ReceiveTests(HostileCase):
                 self.assertEqual(caught.exception.code, 4000)
 
     def test_logging_what_is_no_text(self) -> None:
-        """39, websockets #1711: no frame, reason or request breaks a log, or writes a line in it."""
+        """39, websockets #1711: no frame, reason or request breaks a log or forges a line in it."""
         stream, logger = io.BytesIO(), logging.getLogger("mmdagent_remote")
         handler = logging.StreamHandler(io.TextIOWrapper(stream, "utf-8", write_through=True))
         logger.addHandler(handler)

@@ -33,7 +33,7 @@ class SendTests(HostileCase):
             self.assertEqual(client.lines(1), ["END"])
 
     def test_large_messages_keep_their_content(self) -> None:
-        """29, simple-websocket #34: 4 MB arrive byte for byte where they may, else it is 1009."""
+        """29, simple-websocket #34: 4 MB arrive byte for byte if allowed, else it is 1009."""
         data, got = random.Random(2).randbytes(4_000_000), []
 
         class Whole(Recorder):
@@ -54,7 +54,7 @@ class SendTests(HostileCase):
             self.assertEqual(client.close_code(), 1009)
 
     def test_broadcast_while_pages_reload(self) -> None:
-        """33, websocket-server #108: clients that leave amid broadcasts hurt neither us nor others."""
+        """33, websocket-server #108: clients that leave during broadcasts harm nothing else."""
         server, stop, failures = self.serve(Recorder), threading.Event(), []
 
         def reload() -> None:
@@ -70,7 +70,7 @@ class SendTests(HostileCase):
             while not stop.is_set():
                 failures.extend(server.broadcast("TICK", number))
                 number += 1
-                time.sleep(0.001)  # Leave the others some of the interpreter.
+                time.sleep(0.001)  # Leave the other threads some of the interpreter.
             server.broadcast("LAST", number)
 
         with self.logged() as lines, Client(server) as stays:
@@ -86,12 +86,12 @@ class SendTests(HostileCase):
                 seen += stays.lines(1)
             broadcasting.join(DEADLINE)
         self.assertEqual(seen[:-1], [f"TICK|{number}" for number in range(len(seen) - 1)])
-        # One that is just ending may be told as failed; one that stays may not.
+        # A connection that is ending may be reported as failed, one that stays may not.
         self.assertTrue(all(each.wait_closed(DEADLINE) for each in failures))
         self.assertEqual(lines.at(30), [])
 
     def test_a_stuck_send_freezes_nobody(self) -> None:
-        """32, websocket-server #77: while one send hangs, others connect, talk and leave."""
+        """32, websocket-server #77: while one send hangs, other clients connect, talk and leave."""
         class Talk(Recorder):
             def on_message(self, message: str) -> None:
                 while message == "flood":

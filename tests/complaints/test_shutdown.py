@@ -17,7 +17,7 @@ from ..attack import LATE, Echo, HostileCase, reset, wait_done
 from ..client import CLOSE, Client, frame, request
 from ..support import DEADLINE, PROJECT, Recorder, wait_until
 
-#: Every call in which a main thread may block, interrupted in each.
+#: Interrupts every call in which a main thread may block.
 _BLOCKED = """
 import _thread, os, signal, sys, threading, time
 from mmdagent_remote import Handler, Server
@@ -92,7 +92,7 @@ assert [signal.getsignal(number) for number in numbers] == before
 
 
 class Away(Recorder):
-    """In user code from its first line on, until it is released."""
+    """Blocks in user code from its first line on, until it is released."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -107,7 +107,7 @@ class ShutdownTests(HostileCase):
     """Ends that hang, leak or complain."""
 
     def run_script(self, code: str, *args: str) -> tuple[int, str, str]:
-        """A Python process that ends by itself: its status, output and complaints."""
+        """Run a Python process that ends by itself; return its status, output and errors."""
         process = subprocess.run([sys.executable, "-W", "error", "-c", code, *args], cwd=PROJECT,
                                  capture_output=True, text=True, timeout=2 * DEADLINE)
         return process.returncode, process.stdout, process.stderr
@@ -130,11 +130,11 @@ class ShutdownTests(HostileCase):
             with self.subTest(kind):
                 status, out, err = self.run_script(_LEFT, kind)
                 self.assertEqual((status, out), (0, ""))
-                # A thread of the user's own may say how its read ended.
+                # A thread of the user may print how its read ended.
                 self.assertTrue(kind == "reading" or not err, err)
 
     def test_both_close_at_once(self) -> None:
-        """6, websockets #1596: when both ends close at the same moment, it is quick and no error."""
+        """6, websockets #1596: a close by both ends at the same moment is quick and no error."""
         server = self.serve()
         with self.logged() as lines:
             for _ in range(50):
@@ -150,7 +150,7 @@ class ShutdownTests(HostileCase):
         self.assertEqual(lines.at(30), [])
 
     def test_shutdown_while_clients_come(self) -> None:
-        """10, websocket-server #104: a shutdown amid newcomers raises and logs nothing."""
+        """10, websocket-server #104: a shutdown while clients connect raises and logs nothing."""
         for _ in range(5):
             server, stop = self.serve(Echo), threading.Event()
 
@@ -173,7 +173,7 @@ class ShutdownTests(HostileCase):
             self.assertEqual(lines.at(30), [])
 
     def test_thousands_of_connects(self) -> None:
-        """11, cpython #75416: after two thousand connections no thread and no object is left of them."""
+        """11, cpython #75416: two thousand connections leave no thread and no object behind."""
         server = self.serve(Echo)
         with Client(server) as first:
             self.assert_served(first)
@@ -192,7 +192,7 @@ class ShutdownTests(HostileCase):
             self.assertEqual(len(server.connections), 1)
 
     def test_interrupts_that_end_no_system_call(self) -> None:
-        """12, cpython #80116: where Ctrl-C ends no system call, it still ends each blocking call."""
+        """12, cpython #80116: if Ctrl-C ends no system call, it still ends each blocking call."""
         status, out, err = self.run_script(_BLOCKED, "sliced")
         self.assertEqual((status, err), (0, ""))
         self.check_interrupted(out)
@@ -207,7 +207,7 @@ class ShutdownTests(HostileCase):
                 self.check_interrupted(out)
 
     def check_interrupted(self, out: str) -> None:
-        """serve_forever() is what a Ctrl-C is meant to end; from all others it comes out."""
+        """Ctrl-C ends serve_forever(), and all other calls raise KeyboardInterrupt."""
         calls = ("accept", "read_line", "lines", "wait_closed", "send", "wait_connected")
         self.assertEqual(out.splitlines(),
                          [f"{call} interrupted" for call in calls] + ["serve_forever returned"])
@@ -217,7 +217,7 @@ class ShutdownTests(HostileCase):
         self.assertEqual(self.run_script(_SIGNALS), (0, "", ""))
 
     def test_no_spinning_after_a_disconnect(self) -> None:
-        """15, simple-websocket #4: a peer that has left costs no CPU, also while its handler is busy."""
+        """15, simple-websocket #4: a peer that left costs no CPU, even if its handler is busy."""
         server = self.serve({"/": Away, "/mmd": Away})
         accepting = self.serve()
         handlers = []

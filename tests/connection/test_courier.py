@@ -1,4 +1,4 @@
-"""``courier.py``: jobs at once and at a time, in one thread."""
+"""``courier.py``: jobs that run at once or at a given time, in one thread."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class CourierTests(TestCase):
         self.done: list[object] = []
 
     def note(self, what: object) -> Callable[[], None]:
-        """A job that leaves a mark."""
+        """A job that notes that it ran."""
         return lambda: self.done.append(what)
 
     def block(self) -> threading.Event:
@@ -40,7 +40,7 @@ class CourierTests(TestCase):
         return go_on
 
     def test_no_thread_before_the_first_job(self) -> None:
-        """There is a thread from the first job on, one only, and it is told of and taken off again."""
+        """One thread starts with the first job; it is registered, and unregistered when it ends."""
         self.assertEqual(self.threads, set())
         for number in range(100):
             self.courier.run(self.note(number))
@@ -50,7 +50,7 @@ class CourierTests(TestCase):
         wait_until(lambda: not self.threads)
 
     def test_order(self) -> None:
-        """Jobs run in the order in which they were given, from each thread."""
+        """The jobs of each calling thread run in the order in which they were given."""
         def give(name: int) -> None:
             for number in range(200):
                 self.courier.run(self.note((name, number)))
@@ -62,7 +62,7 @@ class CourierTests(TestCase):
             self.assertEqual(own, [(name, number) for number in range(200)])
 
     def test_times(self) -> None:
-        """Jobs for later run in the order of their times, not before, and behind what is due."""
+        """Jobs for later run in the order of their times, never early, after those that are due."""
         now = time.monotonic()
         ran: list[float] = []
         for delay in (0.1, 0.05):
@@ -75,7 +75,7 @@ class CourierTests(TestCase):
         self.assertGreaterEqual(ran[1], now + 0.1)
 
     def test_far_away(self) -> None:
-        """A time that can never be waited for harms nothing."""
+        """A job at a time too far away to wait for does no harm."""
         for when in (float("inf"), 1e12):
             self.courier.run_at(when, self.note("never"))
         self.courier.run(self.note("first"))
@@ -84,7 +84,7 @@ class CourierTests(TestCase):
         wait_until(lambda: self.done == ["first", "second"])
 
     def test_faults(self) -> None:
-        """A job that raises, SystemExit too, is logged, and the thread goes on."""
+        """A job that raises, even SystemExit, is logged, and the thread goes on."""
         for error in (ValueError("a fault"), SystemExit(3)):
             def job(error: BaseException = error) -> None:
                 raise error
@@ -95,7 +95,7 @@ class CourierTests(TestCase):
             self.assertIn("internal error", logs.output[0])
 
     def test_stop(self) -> None:
-        """stop() lets what is due run to its end, drops what is for later, and can be repeated."""
+        """stop() lets the jobs that are due finish, drops those for later, and can be repeated."""
         go_on = self.block()
         self.courier.run(self.note("due"))
         self.courier.run_at(time.monotonic() + 3600, self.note("later"))
@@ -106,7 +106,7 @@ class CourierTests(TestCase):
         self.assertEqual(self.done, ["due"])
 
     def test_one_after_the_other_after_stop(self) -> None:
-        """While the thread is at its last jobs, a new one waits behind them."""
+        """While the thread runs its last jobs, a new job runs after them."""
         go_on = self.block()
         self.courier.stop()
         self.courier.run(lambda: self.done.append(threading.current_thread().name))
@@ -125,13 +125,13 @@ class CourierTests(TestCase):
         self.assertEqual(self.done, ["first", threading.get_ident()])
 
     def test_never_used(self) -> None:
-        """Stopped without a job there never was a thread, and never will be."""
+        """A courier that is stopped before its first job never starts a thread."""
         self.courier.stop()
         self.courier.run(self.note("here"))
         self.assertEqual((self.done, self.threads), (["here"], set()))
 
     def test_no_thread_to_be_had(self) -> None:
-        """When no thread can be started the caller is told, and the next job tries again."""
+        """If no thread can be started, run() raises, and the next job tries again."""
         class Refused(threading.Thread):
             def start(self) -> None:
                 raise RuntimeError("can't start new thread")
@@ -145,7 +145,7 @@ class CourierTests(TestCase):
         wait_until(lambda: self.done == ["second"])
 
     def test_stop_races_run(self) -> None:
-        """Every job that meets stop() runs, once."""
+        """Every job that races with stop() runs exactly once."""
         for _ in range(50):
             courier = Courier("racing", _log, self.threads.add, self.threads.discard)
             done: list[int] = []
@@ -160,7 +160,7 @@ class CourierTests(TestCase):
             self.assertEqual(sorted(done), list(range(50)))
 
     def test_void_jobs_are_forgotten(self) -> None:
-        """Jobs for later that have become void are not kept until their time."""
+        """Jobs for later that are no longer needed are not kept until their time."""
         class Thing:
             pass
         kept: list[weakref.ref[Thing]] = []
@@ -174,7 +174,7 @@ class CourierTests(TestCase):
         self.assertLess(sum(each() is not None for each in kept), 200)
 
     def test_not_void(self) -> None:
-        """What is not void is kept, however many there are."""
+        """Jobs that are still needed are kept, however many others are dropped."""
         when = time.monotonic() + 0.5
         for number in range(500):
             self.courier.run_at(when, self.note(number), lambda: False)
@@ -184,10 +184,10 @@ class CourierTests(TestCase):
 
 
 class FutureElsewhereTest(unittest.TestCase):
-    """A future whose callbacks run where they are told to."""
+    """A future whose callbacks run in another thread."""
 
     def test_callbacks(self) -> None:
-        """It is done at once; its callbacks are handed over with it, then or when they are added."""
+        """It is done at once; each callback is handed over as a job, then or when it is added."""
         jobs: list[Callable[[], None]] = []
         future: FutureElsewhere[int] = FutureElsewhere(jobs.append)
         seen: list[Future[int]] = []

@@ -1,4 +1,4 @@
-"""``delivery.py``: no line is lost between the waits and the queue, and none comes twice."""
+"""``delivery.py``: no line is lost between the waits and the queue, and none is delivered twice."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ class DeliveryTest(unittest.TestCase):
         offer_or_put(item, self.queue, self.waits, self.state)
 
     def look(self, *patterns: object) -> tuple[Optional[Message], Wait]:
-        """Somebody wants a line."""
+        """A wait looks back for a line."""
         wait = Wait(patterns)  # type: ignore[arg-type]
         return look_back(wait, self.queue, self.waits, self.state), wait
 
     def once(self, act: Callable[[], object]) -> Callable[[Message], bool]:
-        """A predicate that does something when it is first asked, and never matches."""
+        """A predicate that calls `act` when it is first called, and never matches."""
         asked: list[Message] = []
 
         def matches(message: Message) -> bool:
@@ -42,7 +42,7 @@ class DeliveryTest(unittest.TestCase):
         return matches
 
     def test_a_wait_comes_first(self) -> None:
-        """A line that a wait wants is its own; all others go into the queue."""
+        """A line that matches a wait goes to that wait; all others go into the queue."""
         _, wait = self.look("KEY")
         for line in ("A", "KEY|a", "KEY|b"):
             self.offer(Message(line))
@@ -50,7 +50,7 @@ class DeliveryTest(unittest.TestCase):
         self.assertEqual(self.queue.received(), ("A", "KEY|b"))
 
     def test_whole_messages(self) -> None:
-        """A text or binary message that is not cut answers no wait."""
+        """A text or binary message that is not cut into lines answers no wait."""
         _, wait = self.look(lambda message: True)
         self.offer("KEY|a\n")
         self.offer(b"KEY|a\n")
@@ -58,7 +58,7 @@ class DeliveryTest(unittest.TestCase):
         self.assertEqual(self.queue.received(), ("KEY|a\n", b"KEY|a\n"))
 
     def test_registered_during_the_offer(self) -> None:
-        """A wait that comes while a line is offered to others gets it, though it looked back in vain."""
+        """A wait that looks back in vain while a line is offered to others still gets the line."""
         late: list[tuple[Optional[Message], Wait]] = []
         self.look(self.once(lambda: late.append(self.look("KEY"))))
         self.offer(Message("KEY|a"))
@@ -68,7 +68,7 @@ class DeliveryTest(unittest.TestCase):
         self.assertEqual(self.queue.received(), ())
 
     def test_looks_at_the_oldest_first(self) -> None:
-        """A wait takes the oldest line that matches, wherever in the queue, and is not registered."""
+        """A wait takes the oldest queued line that matches, and is then not registered."""
         self.queue.ready.extend((Message("A"), Message("KEY|1")))
         self.offer(Message("KEY|2"))
         self.assertEqual(self.look("KEY")[0], "KEY|1")
@@ -78,13 +78,13 @@ class DeliveryTest(unittest.TestCase):
         self.assertEqual((self.queue.received(), bool(self.waits)), (("A",), False))
 
     def test_echoes(self) -> None:
-        """An echo in the queue is not what a wait means."""
+        """An echo in the queue answers no wait."""
         self.offer(Message("KEY|a", is_echo=True))
         self.assertIsNone(self.look("KEY")[0])
         self.assertEqual(self.queue.received(), ("KEY|a",))
 
     def test_a_line_comes_during_the_look(self) -> None:
-        """A line that comes while a wait compares others is compared, too."""
+        """A line that arrives while a wait compares others is compared as well."""
         self.offer(Message("A"))
         found, wait = self.look(self.once(lambda: self.offer(Message("KEY|a"))), "KEY")
         self.assertEqual(found, "KEY|a")
@@ -92,7 +92,7 @@ class DeliveryTest(unittest.TestCase):
         self.assertFalse(wait.future.done())
 
     def test_each_line_is_compared_once(self) -> None:
-        """However often new lines come, a predicate sees each line once."""
+        """However many lines arrive meanwhile, a predicate sees each line once."""
         seen: list[str] = []
 
         def matches(message: Message) -> bool:
@@ -107,7 +107,7 @@ class DeliveryTest(unittest.TestCase):
         self.assertEqual(len(self.waits.pending), 1)
 
     def test_taken_during_the_look(self) -> None:
-        """A line that the reader takes while it is compared is not had twice."""
+        """A line that the reader takes while it is compared is not delivered twice."""
         self.offer(Message("KEY|a"))
         self.offer(Message("KEY|b"))
         taken: list[object] = []

@@ -1,4 +1,4 @@
-"""``ending.py``: one end, set once, and everybody told."""
+"""``ending.py``: the end is set once, and everything that waits is told."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from .test_transport import pair
 
 
 class EndingTest(TestCase):
-    """The end of a connection whose other parts are there, but nobody who reads."""
+    """The end of a connection that has all its other parts, but no reader."""
 
     def setUp(self) -> None:
         self.ending = self.make(STRICT)
 
     def make(self, profile: Profile) -> Ending:
-        """An ending with all that it touches."""
+        """An ending with all the parts that it uses."""
         transport, self.peer = pair()
         self.addCleanup(self.peer.close)
         self.addCleanup(transport.close)
@@ -44,7 +44,7 @@ class EndingTest(TestCase):
         self.wire.send([prepare_line("A", STRICT)], Deadline(DEADLINE))
 
     def test_set_once(self) -> None:
-        """The first end counts, and is known to whoever waits for it, then or later."""
+        """The first end counts, and wakes every thread that waits for it, then or later."""
         self.assertFalse(self.ending.wait(0))
         waiter = self.in_thread(self.ending.wait, None)
         self.ending.finish(1001, "away")
@@ -55,7 +55,7 @@ class EndingTest(TestCase):
         self.assertFalse(self.ending.is_open)
 
     def test_nothing_is_sent_behind_it(self) -> None:
-        """From the end on, or from the beginning of a close of ours, no line is taken."""
+        """After the end, or once a close of ours has begun, no line is accepted."""
         for end in (lambda ending: ending.begin(1000, ""), lambda ending: ending.finish(1000, ""),
                     lambda ending: ending.forsake(1.0)):
             ending = self.make(STRICT)
@@ -67,7 +67,7 @@ class EndingTest(TestCase):
                 self.send()
 
     def test_a_close_is_begun_once(self) -> None:
-        """Of two who want to close one does; and nobody once it has ended."""
+        """Only the first of several closes begins, and none begins after the end."""
         self.assertTrue(self.ending.begin(1000, ""))
         self.assertFalse(self.ending.begin(1001, ""))
         self.assertFalse(self.ending.forsake(1.0))
@@ -76,13 +76,13 @@ class EndingTest(TestCase):
         self.assertFalse(other.begin(1000, ""))
 
     def test_our_close_stays_ours(self) -> None:
-        """When the peer ends before we have said that we close, it is our end all the same."""
+        """If the peer ends the connection before our Close is sent, the end is still ours."""
         self.ending.begin(4000, "ours")
         self.ending.finish(1006, "reset by peer")
         self.assertEqual(self.ending.end, End(4000, "ours", True, False))
 
     def test_time_to_close(self) -> None:
-        """The time for the end runs from where it was begun, or from the end where nobody began it."""
+        """The close deadline runs from the start of the close, or from the end if none started."""
         self.assertIsNone(self.ending.closing)
         self.ending.begin(1000, "")
         closing = self.ending.closing
@@ -94,7 +94,7 @@ class EndingTest(TestCase):
         self.assertFalse(other.closing.is_over)
 
     def test_what_is_normal(self) -> None:
-        """1000, 1001 and no code are normal ends, and that of a peer which never sends a Close."""
+        """Normal ends are 1000, 1001, no code, and 1006 from a peer that never sends a Close."""
         for profile, code, ours, fault, expected in (
                 (STRICT, 1000, False, False, True), (STRICT, 1005, False, False, True),
                 (STRICT, 1006, False, False, False), (STRICT, 4000, True, False, False),
@@ -106,7 +106,7 @@ class EndingTest(TestCase):
             self.assertIs(ending.end.is_normal, expected, (profile.name, code))
 
     def test_lines_before_it(self) -> None:
-        """What was received before the peer's end stays; our own drops what is ready."""
+        """Lines received before the peer's end stay; our own end drops those that are ready."""
         for ours in (False, True):
             ending = self.make(STRICT)
             self.queue.ready.append(Message("A"))
@@ -114,7 +114,7 @@ class EndingTest(TestCase):
             self.assertEqual(self.queue.has_any(), not ours)
 
     def test_waits_are_told(self) -> None:
-        """Waits fail with the end, those too that are registered behind it."""
+        """Waits fail with the end, even those registered after it."""
         early, late = Wait(("KEY",)), Wait(("KEY",))
         self.waits.add(early)
         self.ending.fail_if_ended(early)
@@ -128,7 +128,7 @@ class EndingTest(TestCase):
             self.assertEqual((error.code, error.reason, error.connection), (1001, "away", "name"))
 
     def test_farewells(self) -> None:
-        """Each farewell is called once, behind the end, also one that comes too late for it."""
+        """Each farewell is called once, after the end, even one that is registered later."""
         told: list[tuple[str, bool]] = []
         self.ending.on_end(lambda: told.append(("early", self.ending.wait(0))))
         self.assertEqual(told, [])
@@ -138,23 +138,23 @@ class EndingTest(TestCase):
         self.assertEqual(told, [("early", True), ("late", True)])
 
     def closed(self, ending: Ending) -> tuple[int, str]:
-        """What raise_closed() says."""
+        """The code and the reason that raise_closed() reports."""
         with self.assertRaises(ConnectionClosed) as caught:
             ending.raise_closed()
         return caught.exception.code, caught.exception.reason
 
     def test_a_farewell_amid_the_end(self) -> None:
-        """A farewell that is registered just while the end is published is called once as well."""
+        """A farewell that is registered while the end is published is also called once."""
         told: list[str] = []
         wait = Wait(["A"])
         self.waits.add(wait)
-        # Its callbacks run behind the end, and before the farewells.
+        # Its callbacks run after the end is set and before the farewells.
         wait.future.add_done_callback(lambda _: self.ending.on_end(lambda: told.append("told")))
         self.ending.finish(1001, "away")
         self.assertEqual(told, ["told"])
 
     def test_what_callers_are_told(self) -> None:
-        """Before the end is there, a caller is told that it closes, or that the peer is gone."""
+        """Before the end is set, callers are told that it is closing or that the peer is gone."""
         self.ending.begin(1001, "")
         self.assertEqual(self.closed(self.ending), (1000, "closing"))
         self.wire.abandon()
@@ -164,7 +164,7 @@ class EndingTest(TestCase):
         self.assertEqual(self.ending.error().code, 1001)
 
     def test_a_lost_peer_gets_nothing(self) -> None:
-        """After a lost connection nobody tries to send what waits."""
+        """After a lost connection no queued line is sent."""
         with self.wire._wire:
             self.wire.post([prepare_line("A", STRICT)])
             self.ending.finish(1006, "lost")

@@ -1,4 +1,4 @@
-"""``linequeue.py``: what comes next, what counts, and what can be taken out of its place."""
+"""``linequeue.py``: which line comes next, which count, and which can be taken out."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def filled(*, ready: Iterable[str] = (), waiting: Iterable[str] = (), max_queue:
 
 
 def all_of(queue: LineQueue) -> list[Any]:
-    """Everything, taken as a reader takes it."""
+    """Everything in the queue, taken as a reader takes it."""
     found: list[Any] = []
     while (item := queue.take_pushed()) is not None:
         found.append(item)
@@ -41,17 +41,17 @@ def all_of(queue: LineQueue) -> list[Any]:
 
 
 class OrderTest(unittest.TestCase):
-    """What comes next."""
+    """Which line comes next."""
 
     def test_ready_comes_before_waiting(self) -> None:
-        """What one read brought is older than what came while the reader was away."""
+        """Lines of the reader's own read come before those that came while the reader was away."""
         queue = filled(ready="ab", waiting="cd")
         self.assertEqual(queue.received(), tuple("abcd"))
         self.assertEqual(all_of(queue), list("abcd"))
         self.assertFalse(queue.has_any())
 
     def test_pushed_comes_first(self) -> None:
-        """What is pushed comes before all that was read, which keeps its order."""
+        """Pushed lines come before all that were read, which keep their order."""
         queue = filled(ready="ab", waiting="cd")
         queue.push(iter(lines_of("x", "y")))
         queue.push(iter(lines_of("z")))
@@ -59,7 +59,7 @@ class OrderTest(unittest.TestCase):
         self.assertEqual(all_of(queue), list("xyzabcd"))
 
     def test_pushed_is_cut_when_it_is_taken(self) -> None:
-        """A text is cut line by line, no further than is asked for; one without a line is nothing."""
+        """A pushed text is cut lazily, a line each time one is taken; it may have no lines."""
         cut = []
 
         def cutting() -> Iterator[Message]:
@@ -76,14 +76,14 @@ class OrderTest(unittest.TestCase):
         self.assertFalse(queue.has_any())
 
     def test_a_fault_in_its_place(self) -> None:
-        """A line of a text that is too long is told in its place."""
+        """The fault of a line that is too long comes in the place of that line."""
         queue, fault = LineQueue(10), PeerFault(1009, "too long")
         queue.push(iter((Message("x"), fault)))
         self.assertEqual(queue.received(), ("x", fault))
         self.assertEqual(all_of(queue), ["x", fault])
 
     def test_never_empty_while_it_is_cut(self) -> None:
-        """A reader that looks while what was pushed is cut for a wait finds it there."""
+        """While a pushed text is cut for a wait, the reader does not find the queue empty."""
         queue, seen = filled(waiting="a"), []
 
         def cutting() -> Iterator[Message]:
@@ -95,17 +95,17 @@ class OrderTest(unittest.TestCase):
         self.assertEqual(seen, [True])
 
     def test_queues_share_nothing(self) -> None:
-        """A line in one queue is in no other."""
+        """Two queues share no lines."""
         first, second = LineQueue(10), LineQueue(10)
         first.put(Message("a"))
         self.assertEqual((second.received(), second.has_any()), ((), False))
 
 
 class BoundTest(unittest.TestCase):
-    """When it is full."""
+    """When the queue is full."""
 
     def test_full_in_lines(self) -> None:
-        """It is full with as many lines as its bound, ready and waiting together."""
+        """It is full when the ready and waiting lines together reach its bound."""
         for ready, waiting in ((3, 0), (0, 3), (2, 1)):
             queue = filled(ready="a" * (ready and ready - 1), waiting="a" * (waiting - (not ready)),
                            max_queue=3)
@@ -114,7 +114,7 @@ class BoundTest(unittest.TestCase):
             self.assertTrue(queue.is_full())
 
     def test_full_in_bytes(self) -> None:
-        """It is full with a mebibyte of what waits, line ends included."""
+        """It is full when the waiting items, line ends included, reach a mebibyte."""
         queue = LineQueue(100)
         queue.put("x" * (MAX_QUEUE_BYTES - 4))
         queue.put(b"y")
@@ -123,7 +123,7 @@ class BoundTest(unittest.TestCase):
         self.assertTrue(queue.is_full())
 
     def test_full_until_half(self) -> None:
-        """Once full it is so until it is half empty."""
+        """Once full, it stays full until it is half empty."""
         queue = filled(waiting="abcd", max_queue=4)
         self.assertTrue(queue.is_full())
         for expected in (True, True, False):
@@ -135,14 +135,14 @@ class BoundTest(unittest.TestCase):
         self.assertFalse(queue.is_full())
 
     def test_bound_of_one(self) -> None:
-        """A queue of one line is full with it, and empty without."""
+        """A queue with a bound of one is full with one line, and not full without it."""
         queue = filled(waiting="a", max_queue=1)
         self.assertTrue(queue.is_full())
         queue.take()
         self.assertFalse(queue.is_full())
 
     def test_echoes_do_not_count(self) -> None:
-        """Echoes of our own lines fill nothing, wherever they are taken."""
+        """Echoes of our own lines do not count, from wherever they are taken."""
         queue = LineQueue(2)
         echoes = [Message("long" * 100, is_echo=True) for _ in range(20)]
         for echo in echoes:
@@ -154,7 +154,7 @@ class BoundTest(unittest.TestCase):
         self.assertEqual(queue.size, 0)
 
     def test_all_ways_count_alike(self) -> None:
-        """Whatever is put, pushed aside, taken and taken out, the sum is right."""
+        """The size is right whether items are put, pushed back, taken or taken out."""
         queue = filled(ready=["aa", "bb"], waiting=["cc"])
         self.assertEqual(queue.size, 3)
         queue.push(iter(()))
@@ -170,7 +170,7 @@ class TakeOutTest(unittest.TestCase):
     """A line that a wait has found."""
 
     def test_from_each_part(self) -> None:
-        """A line is taken out of its place, once; the others stay in order."""
+        """A line can be taken out of each part, once; the others stay in order."""
         for wanted in "xybdf":
             queue = filled(ready="abc", waiting="def")
             if wanted in "xy":
@@ -183,7 +183,7 @@ class TakeOutTest(unittest.TestCase):
             self.assertEqual(all_of(queue), [item for item in received if item != wanted])
 
     def test_this_very_line(self) -> None:
-        """Of equal lines the one that was found is taken."""
+        """Among equal lines, the very one that was found is taken."""
         for part in ("ready", "waiting"):
             queue = filled(**{part: "aaaa"})
             received = queue.received()
@@ -194,7 +194,7 @@ class TakeOutTest(unittest.TestCase):
                              [id(received[place]) for place in (0, 1, 3)])
 
     def test_gone(self) -> None:
-        """What the reader has taken cannot be taken out, nor can an equal line in its stead."""
+        """A line that the reader has taken cannot be taken out, nor an equal one in its place."""
         queue = filled(ready="aa")
         message = queue.take()
         assert isinstance(message, Message)
@@ -202,7 +202,7 @@ class TakeOutTest(unittest.TestCase):
         self.assertEqual(all_of(queue), ["a"])
 
     def test_never_empty_meanwhile(self) -> None:
-        """A reader that looks while a line is taken out finds the others, and does not wait for more."""
+        """While a line is taken out, a reader that looks does not find the queue empty."""
         queue, is_over = filled(ready="abcdef"), threading.Event()
         looks, empty = 0, 0
 
@@ -229,7 +229,7 @@ class TakeOutTest(unittest.TestCase):
         self.assertEqual(empty, 0)
 
     def test_taken_in_the_middle_of_the_search(self) -> None:
-        """A line is found, though the reader takes another while it is looked for."""
+        """A line is found even if the reader takes another during the search."""
         queue = LineQueue(10)
 
         class Compared(Message):
@@ -246,7 +246,7 @@ class TakeOutTest(unittest.TestCase):
         self.assertEqual([id(item) for item in queue.ready], [id(others[0]), id(others[2])])
 
     def test_reader_takes_meanwhile(self) -> None:
-        """A reader may take the oldest at any moment of it, and each line is had once, in order."""
+        """Whenever the reader takes lines meanwhile, each line is delivered once, in order."""
         self.addCleanup(sys.setswitchinterval, sys.getswitchinterval())
         sys.setswitchinterval(1e-6)
         for _ in range(200):

@@ -1,4 +1,4 @@
-"""``parting.py``: the last bytes arrive, and nobody waits for ever for the other's."""
+"""``parting.py``: the last bytes arrive, and the wait for the peer's last bytes is bounded."""
 
 from __future__ import annotations
 
@@ -39,19 +39,19 @@ class PartingTest(TestCase):
         self.has_parted = threading.Event()
 
     def part(self, end: End, linger: float = DEADLINE) -> None:
-        """As teardown() does."""
+        """Part as teardown() does."""
         self.parting.part(end, Deadline(DEADLINE), linger)
         self.has_parted.set()
 
     def rest(self) -> bytes:
-        """What the peer gets until the end; a reset is an error."""
+        """All that the peer receives until the end of the stream; a reset raises."""
         data = b""
         while piece := self.peer.recv(4096):
             data += piece
         return data
 
     def test_the_last_bytes_arrive(self) -> None:
-        """What waits and the Close are sent, and not destroyed by what the peer has sent meanwhile."""
+        """Queued lines and the Close arrive, even if the peer's data was never read."""
         self.peer.sendall(frame("unread") * 1000 + frame(b"", CLOSE))
         self.wire.post([prepare_line("last", STRICT)])
         self.wire.close(1000, "", drop=False)
@@ -62,7 +62,7 @@ class PartingTest(TestCase):
         self.assertEqual(data, b"101\x81\x05last\n\x88\x02\x03\xe8")
 
     def test_fin_behind_the_peers_close(self) -> None:
-        """After a Close of ours the FIN waits for the peer's Close."""
+        """After our Close, the FIN is sent only when the peer's Close has come."""
         self.wire.close(1000, "", drop=False)
         self.in_thread(self.part, OURS)
         self.assertEqual(self.peer.recv(4096), b"101\x88\x02\x03\xe8")
@@ -77,7 +77,7 @@ class PartingTest(TestCase):
         self.assertTrue(self.has_parted.wait(DEADLINE))
 
     def test_fin_at_once(self) -> None:
-        """After the peer's Close the FIN comes at once, and then its own is waited for."""
+        """After the peer's Close, our FIN is sent at once, and then the peer's FIN is awaited."""
         self.in_thread(self.part, THEIRS)
         self.assertEqual(self.rest(), b"101")
         self.assertFalse(self.has_parted.is_set())
@@ -85,21 +85,21 @@ class PartingTest(TestCase):
         self.assertTrue(self.has_parted.wait(DEADLINE))
 
     def test_a_peer_that_stays(self) -> None:
-        """A peer that does not end is waited for as long as it has to linger, no longer."""
+        """A peer that does not end is awaited for the linger time, no longer."""
         for end in (THEIRS, OURS):
             began = time.monotonic()
             self.part(end, linger=0.05)
             self.assertLess(time.monotonic() - began, DEADLINE / 2)
 
     def test_a_lost_peer(self) -> None:
-        """Nothing is sent to a peer that is lost, and it is not waited for."""
+        """Nothing is sent to a lost peer, and its end is not awaited."""
         self.part(End(1006, "", False, False))
         self.peer.setblocking(False)
         with self.assertRaises(BlockingIOError):
             self.peer.recv(10)
 
     def test_a_reset(self) -> None:
-        """A peer that resets the connection meanwhile is no error."""
+        """A peer that resets the connection meanwhile causes no error."""
         self.in_thread(self.part, THEIRS)
         self.assertEqual(self.rest(), b"101")
         self.peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

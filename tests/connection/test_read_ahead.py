@@ -1,4 +1,4 @@
-"""Lines that one read brought: taken together, and still in order, found, dropped and counted."""
+"""Lines of one read are taken together, and are still kept in order, found, dropped and counted."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def burst(*lines: str) -> bytes:
 
 
 class Holding(Agent):
-    """Notes its lines, and stays in the first until it is told to go on."""
+    """Notes its lines, and blocks in the first until `go_on` is set."""
 
     def __init__(self) -> None:
         self.seen: list[str] = []
@@ -33,10 +33,10 @@ class Holding(Agent):
 
 
 class AtOnceTest(TestCase):
-    """Lines that are sent at once, without the queue."""
+    """Lines that are sent directly, without the queue."""
 
     def test_nothing_overtakes(self) -> None:
-        """A line that is sent while others wait for a slow peer comes behind them."""
+        """A line that is sent while others wait for a slow peer comes after them."""
         server = self.serve(Recorder, send_timeout=DEADLINE)
         with Client(server) as client:
             handler = server.wait_connected(DEADLINE)
@@ -44,7 +44,7 @@ class AtOnceTest(TestCase):
             while not server.broadcast(f"{count}|" + "x" * 10_000):
                 count += 1
             last = self.in_thread(handler.send, "last")
-            # Or the kernel has just taken some more.
+            # send() returns at once if the kernel has just taken some more.
             wait_until(lambda: handler._connected().wire._wire.locked() or not last.is_alive(),
                        "it waits for the peer")
             found = client.lines(count + 1)
@@ -52,7 +52,7 @@ class AtOnceTest(TestCase):
         self.assertEqual([line.partition("|")[0] for line in found], [*map(str, range(count)), "last"])
 
     def test_not_behind_the_seal(self) -> None:
-        """Once a close has begun nothing can be sent, neither lines nor messages."""
+        """Once a close has begun, neither lines nor messages can be sent."""
         server = self.serve(Recorder)
         with Client(server):
             handler = server.wait_connected(DEADLINE)
@@ -66,10 +66,10 @@ class AtOnceTest(TestCase):
 
 
 class ReadAheadTest(TestCase):
-    """While the handler is in its first line, the others of the same read are ready."""
+    """While the handler is busy with its first line, the others of the same read are ready."""
 
     def held(self, *lines: str, **options: Any) -> tuple[Holding, Client]:
-        """A handler that is held in the first of these lines."""
+        """A handler that is blocked in the first of these lines."""
         server = self.serve(Holding, **options)
         client = Client(server)
         self.addCleanup(client.sock.close)
@@ -80,21 +80,21 @@ class ReadAheadTest(TestCase):
         return agent, client
 
     def test_a_wait_finds_one(self) -> None:
-        """A wait of another thread takes the oldest that matches, and the others stay in order."""
+        """A wait in another thread takes the oldest line that matches; the others stay in order."""
         agent, _ = self.held("a", "b|1", "c", "b|2", "d")
         self.assertEqual(agent.wait_for("b", timeout=DEADLINE), "b|1")
         agent.go_on.set()
         wait_until(lambda: agent.seen == ["a", "c", "b|2", "d"])
 
     def test_equal_lines(self) -> None:
-        """Of equal lines a wait takes one."""
+        """Of several equal lines a wait takes one."""
         agent, _ = self.held("a", "b", "b", "b")
         agent.wait_for("b", timeout=DEADLINE)
         agent.go_on.set()
         wait_until(lambda: agent.seen == ["a", "b", "b"])
 
     def test_waits_and_reader_at_once(self) -> None:
-        """However waits of other threads and the reader meet, each line comes once, in order."""
+        """However reader and other threads' waits interleave, each line comes once, in order."""
         for _ in range(30):
             agent, client = self.held(*(f"{'w' if number % 5 == 0 else 'n'}|{number}"
                                         for number in range(1, 61)))
@@ -126,7 +126,7 @@ class ReadAheadTest(TestCase):
             wait_until(lambda: handler.messages_seen == ["a b", "c d"])
 
     def test_pushed_lines_come_first(self) -> None:
-        """What a hook hands to on_text is read before what is ready."""
+        """Lines that a hook passes to on_text are read before those that are ready."""
         class Pushes(Recorder):
             def on_message(self, message: Any) -> None:
                 super().on_message(message)
@@ -140,7 +140,7 @@ class ReadAheadTest(TestCase):
             wait_until(lambda: handler.messages_seen == ["a", "x", "y", "b", "c"])
 
     def test_own_close_drops_them(self) -> None:
-        """After a close of this side no more lines are delivered."""
+        """After our own close no more lines are delivered."""
         agent, _ = self.held("a", "b", "c")
         agent.close()
         agent.go_on.set()
@@ -148,14 +148,14 @@ class ReadAheadTest(TestCase):
         self.assertEqual(agent.seen, ["a"])
 
     def test_the_peers_end_comes_behind_them(self) -> None:
-        """After the end of the peer every line is delivered first."""
+        """Every line is delivered before the peer's end."""
         agent, client = self.held("a", "b", "c")
         client.sock.close()
         agent.go_on.set()
         wait_until(lambda: agent.seen == ["a", "b", "c"])
 
     def test_they_count(self) -> None:
-        """They count in max_queue: one more line than it holds makes a wait fail."""
+        """Ready lines count towards max_queue: with a full queue a wait fails."""
         agent, _ = self.held("a", "b", "c", "d", "e", max_queue=4)
         with self.assertRaises(QueueFull):
             agent.wait_for("never", timeout=DEADLINE)
@@ -163,7 +163,7 @@ class ReadAheadTest(TestCase):
         wait_until(lambda: agent.seen == ["a", "b", "c", "d", "e"])
 
     def test_later_lines_stay_behind(self) -> None:
-        """What came while the handler was busy comes behind what was ready."""
+        """Lines that came while the handler was busy follow those that were ready."""
         agent, client = self.held("a", "b")
         client.send(burst("c", "d"))
         wait_until(lambda: len(agent._connected()._queue.waiting) == 2, "the attendant has read")
@@ -173,7 +173,7 @@ class ReadAheadTest(TestCase):
         self.assertEqual(agent.seen, list("abcdef"))
 
     def test_a_fault_behind_them(self) -> None:
-        """The answers to lines leave before the Close that tells a fault behind them."""
+        """The answers to lines leave before the Close for a fault that follows the lines."""
         class Echo(Handler):
             def on_message(self, message: Any) -> None:
                 self.send(message)

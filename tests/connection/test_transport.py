@@ -1,4 +1,4 @@
-"""Transport, Deadline and the waits, on socket pairs; also the branch for other systems."""
+"""Transport, Deadline and the waits, on connected sockets; also the branch for other systems."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ class DeadlineTests(unittest.TestCase):
         self.assertFalse(Deadline(None).is_over)
 
     def test_past(self) -> None:
-        """A deadline that has come has 0 seconds left, not less."""
+        """A deadline that has passed has 0 seconds left, not less."""
         for seconds in (0, -5):
             self.assertEqual(Deadline(seconds).remaining(), 0.0)
             self.assertTrue(Deadline(seconds).is_over)
 
     def test_future(self) -> None:
-        """A deadline to come has some time left."""
+        """A deadline in the future has time left."""
         self.assertGreater(Deadline(100).remaining(), 90)
 
 
@@ -58,7 +58,7 @@ class TransportTests(TestCase):
         self.addCleanup(self.transport.close)
 
     def test_recv(self) -> None:
-        """recv returns what came, b"" at the end, TimeoutError at the deadline."""
+        """recv returns what came, or b"" at the end, and raises TimeoutError at the deadline."""
         for timeout in (0, 0.02):
             with self.assertRaises(TimeoutError):
                 self.transport.recv(Deadline(timeout))
@@ -72,7 +72,7 @@ class TransportTests(TestCase):
         self.assertEqual(self.transport.recv(Deadline(DEADLINE)), b"")
 
     def test_send(self) -> None:
-        """send waits for room until the deadline, and goes on when there is some."""
+        """send waits for room until the deadline, and goes on when there is room."""
         data = memoryview(bytes(1 << 20))
         with self.assertRaises(TimeoutError):
             while True:
@@ -82,7 +82,7 @@ class TransportTests(TestCase):
         self.assertGreater(self.transport.send(data, Deadline(DEADLINE)), 0)
 
     def test_wake_reader(self) -> None:
-        """wake_reader releases a blocked recv within a second; what arrives later is still read."""
+        """wake_reader wakes a blocked recv within a second; what arrives later is still read."""
         got: list[bytes] = []
         thread = self.in_thread(lambda: got.append(self.transport.recv(Deadline(None))))
         self.transport.wake_reader()
@@ -92,7 +92,7 @@ class TransportTests(TestCase):
         wait_until(lambda: got.append(self.transport.try_recv(10) or b"") or b"late" in got)
 
     def test_abort(self) -> None:
-        """abort releases a blocked reader and a blocked writer."""
+        """abort wakes a blocked reader and a blocked writer."""
         ends: list[str] = []
 
         def read() -> None:
@@ -138,7 +138,7 @@ class SlicedTransportTests(TransportTests):
     sliced = True
 
     def test_without_poll(self) -> None:
-        """Where there is no poll(), select() serves."""
+        """Without poll(), select() is used."""
         with mock.patch.object(transport, "select", mock.Mock(
                 spec=["select"], select=__import__("select").select)):
             with self.assertRaises(TimeoutError):
@@ -155,7 +155,7 @@ class LatchTest(unittest.TestCase):
     """An event that is set once."""
 
     def test_wait(self) -> None:
-        """A wait ends at its timeout, or at once for everybody when the latch is set."""
+        """A wait ends at its timeout; setting the latch ends all waits at once."""
         latch, done = Latch(), []
         self.assertFalse(latch.wait(0.0))
         self.assertFalse(latch.wait(0.01))
@@ -175,7 +175,7 @@ class WaitTests(TestCase):
     """Events and locks, whole and in slices."""
 
     def test_wait_event(self) -> None:
-        """wait_event is True once the event is set, False at the timeout."""
+        """wait_event returns True once the event is set, and False at the timeout."""
         for sliced in (False, True):
             with mock.patch.object(transport, "SLICED_WAITS", sliced):
                 event = threading.Event()
@@ -186,7 +186,7 @@ class WaitTests(TestCase):
                 self.assertTrue(wait_event(event, 0))
 
     def test_acquire_lock(self) -> None:
-        """acquire_lock is True with the lock, False at the deadline."""
+        """acquire_lock returns True with the lock, and False at the deadline."""
         for sliced in (False, True):
             with mock.patch.object(transport, "SLICED_WAITS", sliced):
                 lock = threading.Lock()
@@ -220,7 +220,7 @@ class TLSCodecTests(unittest.TestCase):
         self.assertEqual(self.client.read(10), b"def")
 
     def test_records_cut_anywhere(self) -> None:
-        """Many records, the longest too, give all their bytes at once, wherever they are cut."""
+        """Many records, also the longest, give all their bytes at once, wherever they are cut."""
         pieces = [b"a", b"b" * 16384, b"", b"c" * 40000, b"d"]
         for size in (1000, 16384, 1 << 20):
             for piece in pieces:
@@ -233,20 +233,20 @@ class TLSCodecTests(unittest.TestCase):
             self.assertEqual(found, b"".join(pieces))
 
     def test_half_a_record(self) -> None:
-        """A record that is not complete gives nothing yet."""
+        """An incomplete record gives nothing yet."""
         self.client.write(b"abc")
         data = self.from_client.read()
         self.assertEqual(self.codec.decrypt(data[:-1]), (b"", False))
         self.assertEqual(self.codec.decrypt(data[-1:]), (b"abc", False))
 
     def test_end(self) -> None:
-        """The peer's end of TLS is told with what came before it."""
+        """The peer's end of TLS is reported together with the data before it."""
         self.client.write(b"abc")
         with suppress(ssl.SSLWantReadError):
             self.client.unwrap()
         self.assertEqual(self.codec.decrypt(self.from_client.read()), (b"abc", True))
 
     def test_garbage(self) -> None:
-        """Bytes that are no record are an error."""
+        """Bytes that are not a TLS record raise SSLError."""
         with self.assertRaises(ssl.SSLError):
             self.codec.decrypt(b"\x17\x03\x03\x00\x20" + bytes(32))

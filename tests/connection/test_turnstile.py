@@ -26,7 +26,7 @@ needs_plain_waits = unittest.skipIf(SLICED_WAITS, "a wait in slices does not go 
 
 
 def arrived(places: Places, number: int) -> list[Waiter]:
-    """So many who wait to be let in."""
+    """New waiters that are ready to be let in."""
     waiters = [Waiter(fd) for fd in range(number)]
     for waiter in waiters:
         places.arrive(waiter)
@@ -34,15 +34,15 @@ def arrived(places: Places, number: int) -> list[Waiter]:
 
 
 def let_in(places: Places) -> list[Waiter]:
-    """All that are let in now."""
+    """All waiters that are let in now."""
     return list(iter(places.let_in, None))
 
 
 class PlacesTests(unittest.TestCase):
-    """Who may run."""
+    """Which waiters may run."""
 
     def test_few_at_once(self) -> None:
-        """So many are let in, in the order in which they came, and for each that leaves the next."""
+        """At most `few` are let in, in the order of arrival, and one more for each that leaves."""
         places = Places(2)
         a, b, c, d = arrived(places, 4)
         self.assertEqual(let_in(places), [a, b])
@@ -55,7 +55,7 @@ class PlacesTests(unittest.TestCase):
         self.assertTrue(places.is_free)
 
     def test_leaving_twice(self) -> None:
-        """Who is not in, and leaves, makes no place."""
+        """Leaving frees no place for a waiter that is not inside."""
         places = Places(1)
         a, b, c = arrived(places, 3)
         places.leave(b)
@@ -66,7 +66,7 @@ class PlacesTests(unittest.TestCase):
         self.assertEqual(let_in(places), [])
 
     def test_patience(self) -> None:
-        """When nobody comes out those in it no longer count, and twice as many are let in, each time."""
+        """When none comes out, those inside no longer count; twice as many may enter each time."""
         places = Places(2)
         waiters = arrived(places, 20)
         self.assertEqual(let_in(places), waiters[:2])
@@ -75,7 +75,7 @@ class PlacesTests(unittest.TestCase):
             self.assertEqual(let_in(places), expected)
 
     def test_patience_while_they_move(self) -> None:
-        """As long as somebody comes out all keep their places."""
+        """As long as any comes out, those inside keep their places."""
         places = Places(2)
         a, b, c, d, e = arrived(places, 5)
         self.assertEqual(let_in(places), [a, b])
@@ -87,7 +87,7 @@ class PlacesTests(unittest.TestCase):
         self.assertEqual(let_in(places), [d, e])
 
     def test_late_leavers(self) -> None:
-        """Who comes out when it no longer counts makes no place."""
+        """A waiter that comes out when it no longer counts frees no place."""
         places = Places(1)
         a, b, c, d = arrived(places, 4)
         let_in(places)
@@ -99,7 +99,7 @@ class PlacesTests(unittest.TestCase):
         self.assertEqual(let_in(places), [d])
 
     def test_late_leavers_prove_nothing(self) -> None:
-        """Who comes out when it no longer counts does not keep the places of those that stay."""
+        """A waiter that comes out when it no longer counts does not keep the others' places."""
         places = Places(1)
         a, b, c, d, e = arrived(places, 5)
         let_in(places)
@@ -110,7 +110,7 @@ class PlacesTests(unittest.TestCase):
         self.assertEqual(let_in(places), [d, e])
 
     def test_patience_with_sleepers(self) -> None:
-        """When nothing is worked in there, those who come out do not keep the places of the others."""
+        """When those inside only sleep, one that comes out does not keep the others' places."""
         places = Places(2)
         a, b, c, d, e, f = arrived(places, 6)
         self.assertEqual(let_in(places), [a, b])
@@ -120,7 +120,7 @@ class PlacesTests(unittest.TestCase):
         self.assertEqual(let_in(places), [d, e, f])
 
     def test_back_to_few(self) -> None:
-        """Once nobody waits any more it is as few as before."""
+        """Once none waits any more, as few are let in as at first."""
         places = Places(2)
         first = arrived(places, 4)
         let_in(places)
@@ -132,7 +132,7 @@ class PlacesTests(unittest.TestCase):
         self.assertEqual(let_in(places), second[:2])
 
     def test_clear(self) -> None:
-        """All who wait can be taken at once."""
+        """All that wait to be let in can be taken at once."""
         places = Places(1)
         waiters = arrived(places, 3)
         let_in(places)
@@ -143,7 +143,7 @@ class PlacesTests(unittest.TestCase):
     @given(st.lists(st.sampled_from(["arrive", "leave", "let in", "patience"]), max_size=60),
            st.integers(1, 3))
     def test_any_order(self, steps: list[str], few: int) -> None:
-        """Whatever happens, all are let in once, in order, and those in it never more than allowed."""
+        """Whatever happens, each is let in once, in order, with never more inside than allowed."""
         places = Places(few)
         came: list[Waiter] = []
         entered: list[Waiter] = []
@@ -182,14 +182,14 @@ class TurnstileTests(TestCase):
         self.addCleanup(self.turnstile.stop, DEADLINE)
 
     def waiter(self) -> tuple[Waiter, socket.socket]:
-        """One for a new socket, and that socket's other end."""
+        """A waiter for a new socket, and that socket's other end."""
         ours, other = socket.socketpair()
         self.addCleanup(ours.close)
         self.addCleanup(other.close)
         return Waiter(ours.fileno()), other
 
     def test_engaged(self) -> None:
-        """It is engaged above a number of connections, and its thread is made when it first is."""
+        """It is engaged above a number of connections; its thread starts when it first is."""
         self.turnstile.adapt(3)
         self.assertFalse(self.turnstile.is_engaged)
         self.assertEqual(self._new_threads(), set())
@@ -202,7 +202,7 @@ class TurnstileTests(TestCase):
         self.assertEqual(len(self._new_threads()), 1)
 
     def test_no_epoll(self) -> None:
-        """Where there is no epoll, or no eventfd, it is never engaged."""
+        """Without epoll or eventfd it is never engaged."""
         for module in ("select", "os"):
             with self.subTest(module), mock.patch.object(turnstile, module, object()):
                 self.turnstile.adapt(1000)
@@ -210,8 +210,8 @@ class TurnstileTests(TestCase):
             self.assertEqual(self._new_threads(), set())
 
     def test_out_of_descriptors(self) -> None:
-        """Without a descriptor for it there is none, until there is one; nothing is left open."""
-        import resource  # Not on Windows.
+        """It is not engaged until there is a descriptor for it, and no file is left open."""
+        import resource  # Does not exist on Windows.
         limits = resource.getrlimit(resource.RLIMIT_NOFILE)
         for more in (0, 1):
             with open(__file__, "rb") as file:
@@ -238,7 +238,7 @@ class TurnstileTests(TestCase):
             os.read(waiter.fd, 10)
 
     def test_end_of_stream(self) -> None:
-        """The peer's end is something to read, too."""
+        """The peer's end of the stream also wakes a thread."""
         self.turnstile.adapt(4)
         waiter, other = self.waiter()
         thread = self.in_thread(self.turnstile.wait, waiter)
@@ -246,7 +246,7 @@ class TurnstileTests(TestCase):
         self._join(thread)
 
     def test_places(self) -> None:
-        """As many run at once as there are places, and all of them in the end."""
+        """As many threads run at once as there are places, and all run in the end."""
         inside, most, done = 0, 0, 0
         lock, go_on = threading.Lock(), threading.Semaphore(0)
 
@@ -277,7 +277,7 @@ class TurnstileTests(TestCase):
         self.assertEqual(most, TURNSTILE_PLACES)
 
     def test_patience(self) -> None:
-        """Threads that stay away do not keep others out."""
+        """Threads that do not come back do not keep others out."""
         self.turnstile.adapt(4)
         barrier = threading.Barrier(12, timeout=DEADLINE)
 
@@ -294,8 +294,8 @@ class TurnstileTests(TestCase):
         self.assertFalse(barrier.broken)
 
     def test_short_sleeps(self) -> None:
-        """Threads that come out in time, but only sleep in there, do not keep others out, either."""
-        patience = 0.05  # So long that even on a busy machine somebody comes out in it.
+        """Threads that come back in time, but only sleep meanwhile, do not keep others out."""
+        patience = 0.05  # So long that even on a busy machine some thread comes out in it.
         self.enterContext(mock.patch.object(turnstile, "TURNSTILE_PATIENCE", patience))
         self.turnstile.adapt(4)
         most, lock, inside, enough = 0, threading.Lock(), 0, threading.Event()
@@ -323,7 +323,7 @@ class TurnstileTests(TestCase):
         self.assertGreater(most, 4 * TURNSTILE_PLACES)
 
     def test_stop(self) -> None:
-        """At the end all who wait go on, and whoever comes later does not wait."""
+        """After stop() all waiting threads go on, and later ones do not wait."""
         self.turnstile.adapt(4)
         waiters = [self.waiter()[0] for _ in range(5)]
         threads = [self.in_thread(self.turnstile.wait, waiter) for waiter in waiters]
@@ -335,14 +335,14 @@ class TurnstileTests(TestCase):
         self.assertFalse(self.turnstile.is_engaged)
 
     def test_not_behind_the_end(self) -> None:
-        """An attendant that outlives the end, on a busy machine, does not engage it again."""
+        """adapt() after stop(), from an attendant on a busy machine, does not engage it again."""
         self.turnstile.stop(DEADLINE)
         self.turnstile.adapt(4)
         self.assertFalse(self.turnstile.is_engaged)
         self.assertEqual(self._new_threads(), set())
 
     def test_the_end_while_it_begins(self) -> None:
-        """The same when the end comes while its thread is being made."""
+        """A stop() while its thread is being started leaves it not engaged."""
         start = threading.Thread.start
 
         def late(thread: threading.Thread) -> None:
@@ -355,14 +355,14 @@ class TurnstileTests(TestCase):
         wait_until(lambda: not self._new_threads())
 
     def test_cannot_be_watched(self) -> None:
-        """A descriptor that the system does not watch is one whose thread does not wait here."""
+        """For a descriptor that epoll cannot watch, wait() returns at once."""
         self.turnstile.adapt(4)
-        with open(__file__, "rb") as file:  # epoll takes no plain files.
+        with open(__file__, "rb") as file:  # epoll refuses regular files.
             self.turnstile.wait(Waiter(file.fileno()))
         self.assertEqual(self.turnstile._waiting, {})
 
     def transport(self) -> tuple[Transport, socket.socket]:
-        """A socket whose reader comes here, and its other end."""
+        """A transport whose reader uses the turnstile, and the socket at the other end."""
         with socket.create_server(("127.0.0.1", 0)) as listener:
             other = socket.create_connection(listener.getsockname())
             ours, _ = listener.accept()
@@ -371,7 +371,7 @@ class TurnstileTests(TestCase):
         return Transport(ours, self.turnstile), other
 
     def reading(self, transport: Transport) -> Future[bytes]:
-        """A read of it, in a thread."""
+        """The result of a read in another thread."""
         found: Future[bytes] = Future()
 
         def read() -> None:
@@ -385,7 +385,7 @@ class TurnstileTests(TestCase):
 
     @needs_plain_waits
     def test_closed_while_a_thread_waits(self) -> None:
-        """A thread that waits for a socket which another closes goes on, with an OSError."""
+        """A thread that waits for a socket gets an OSError when another thread closes it."""
         self.turnstile.adapt(4)
         transport, _ = self.transport()
         found = self.reading(transport)
@@ -395,7 +395,7 @@ class TurnstileTests(TestCase):
 
     @needs_plain_waits
     def test_closed_before(self) -> None:
-        """So does one that comes behind that, with another's socket on the same number undisturbed."""
+        """A read after the close raises OSError; a new socket of the same number is unaffected."""
         self.turnstile.adapt(4)
         transport, other = self.transport()
         other.send(b"a")

@@ -1,4 +1,4 @@
-"""A server whose every thread goes through the turnstile."""
+"""A server whose reading threads all go through the turnstile."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Echo(Recorder):
 @needs_plain_waits
 @unittest.skipUnless(HAS_EPOLL, "there is no epoll here, and so no turnstile")
 class ServerTests(TestCase):
-    """A server whose threads all go through it."""
+    """A server with the turnstile engaged for any number of connections."""
 
     def setUp(self) -> None:
         patch = mock.patch.object(turnstile, "TURNSTILE_FROM", -1)
@@ -35,7 +35,7 @@ class ServerTests(TestCase):
         self.addCleanup(patch.stop)
 
     def clients(self, handler: type[Handler], number: int, **options: Any) -> list[Client]:
-        """So many, whose handlers wait at the turnstile; the server is ``self.server``."""
+        """Clients whose handlers wait at the turnstile; the server is ``self.server``."""
         self.server = self.serve(handler, **options)
         gate = self.server._running()._turnstile
         wait_until(lambda: gate.is_engaged)
@@ -68,7 +68,7 @@ class ServerTests(TestCase):
             self.assertEqual(client.lines(1), ["a"])
 
     def test_close_wakes(self) -> None:
-        """close() from another thread ends a connection that waits there."""
+        """close() from another thread ends a connection that waits at the turnstile."""
         clients = self.clients(Echo, 3)
         for handler in self.server.connections:
             handler.close()
@@ -76,7 +76,7 @@ class ServerTests(TestCase):
             self.assertEqual(client.close_code(), 1000)
 
     def test_closing_takes_no_place(self) -> None:
-        """Connections that wait for their peers' end keep nobody out."""
+        """Connections that wait for the end of their peers take no place."""
         with mock.patch.object(turnstile, "TURNSTILE_PATIENCE", 10 * DEADLINE):
             clients = self.clients(Echo, TURNSTILE_PLACES + 1, close_timeout=2 * DEADLINE)
             gate = self.server._running()._turnstile
@@ -90,7 +90,7 @@ class ServerTests(TestCase):
             wait_until(lambda: not self.server.connections)
 
     def test_peers_leave(self) -> None:
-        """A peer that closes, or is gone, is noticed; and its descriptor can be another's."""
+        """A peer that closes or vanishes is noticed, and its descriptor can be reused."""
         for _ in range(3):
             clients = self.clients(Recorder, 3)
             recorders = self.server.connections
@@ -108,7 +108,7 @@ class ServerTests(TestCase):
                 wait_until(lambda: last.messages_seen == ["a"])
 
     def test_shutdown(self) -> None:
-        """A shutdown ends all that wait there, each with 1001."""
+        """A shutdown ends all connections that wait at the turnstile, each with 1001."""
         clients = self.clients(Echo, 5)
         self.assertEqual(self.server.shutdown(DEADLINE), [])
         for client in clients:

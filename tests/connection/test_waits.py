@@ -1,4 +1,4 @@
-"""``waits.py``: which line answers whom."""
+"""``waits.py``: which line answers which wait."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mmdagent_remote.connection.waits import MAX_WAITS, Wait, Waits
 
 
 def raise_error(message: Message) -> bool:
-    """A predicate with a fault."""
+    """A predicate that raises."""
     raise LookupError(message)
 
 
@@ -31,7 +31,7 @@ class WaitsTest(unittest.TestCase):
         return wait
 
     def offer(self, line: str) -> bool:
-        """Whether somebody takes it."""
+        """Whether a wait takes the line."""
         return self.waits.offer(Message(line))
 
     def test_oldest_first(self) -> None:
@@ -45,7 +45,7 @@ class WaitsTest(unittest.TestCase):
         self.assertFalse(self.offer("A|3"))
 
     def test_any_of_several(self) -> None:
-        """Any of its patterns answers a wait, which is then over."""
+        """A line that matches any of its patterns answers a wait, which is then over."""
         wait = self.add("A", re.compile("B.*"), lambda message: message.args == ("c",))
         self.assertFalse(self.offer("C"))
         self.assertTrue(self.offer("C|c"))
@@ -59,20 +59,20 @@ class WaitsTest(unittest.TestCase):
         self.assertEqual(seen, [])
 
     def test_no_pattern(self) -> None:
-        """A wait for nothing is refused, and so is a pattern that is none."""
+        """A wait without patterns, or with an invalid one, is a TypeError."""
         for patterns in ((), ("A", 1)):
             with self.subTest(patterns), self.assertRaises(TypeError):
                 Wait(patterns)  # type: ignore[arg-type]
 
     def test_predicate_that_raises(self) -> None:
-        """What a predicate raises ends its own wait, and the line goes on to the next."""
+        """What a predicate raises ends its own wait, and the line is offered to the next."""
         bad, good = self.add(raise_error), self.add("A")
         self.assertTrue(self.offer("A"))
         self.assertIsInstance(bad.future.exception(0), LookupError)
         self.assertEqual(good.future.result(0), "A")
 
     def test_claimed_once(self) -> None:
-        """Of many threads that claim a wait one gets it."""
+        """If several threads claim a wait, exactly one gets it."""
         for _ in range(50):
             wait, got = self.add("A"), []
             threads = [threading.Thread(target=lambda: got.append(self.waits.claim(wait)))
@@ -84,7 +84,7 @@ class WaitsTest(unittest.TestCase):
             self.assertEqual(sorted(got), [False, False, False, True])
 
     def race(self, rival: Callable[[], bool]) -> tuple[bool, bool]:
-        """Offer a line while another thread does something else; whether each of them had success."""
+        """Offer a line while another thread runs `rival`; returns whether each succeeded."""
         start, won = threading.Barrier(2), []
 
         def compete() -> None:
@@ -99,7 +99,7 @@ class WaitsTest(unittest.TestCase):
         return taken, won[0]
 
     def test_answer_or_timeout(self) -> None:
-        """When an answer meets a timeout the line is either taken or still there, never both."""
+        """If an answer races with a timeout, the wait takes the line or times out, never both."""
         for _ in range(200):
             wait = self.add("A")
             taken, timed_out = self.race(lambda: self.waits.claim(wait))
@@ -107,7 +107,7 @@ class WaitsTest(unittest.TestCase):
             self.assertEqual(wait.future.done(), taken)
 
     def test_cancelled(self) -> None:
-        """A cancelled wait takes no line, its predicate is called no more, and waiters are told."""
+        """A cancelled wait takes no line, its predicate is not called again, its waiters wake."""
         seen: list[str] = []
         wait = self.add(seen.append)
         self.assertTrue(wait.future.cancel())
@@ -118,7 +118,7 @@ class WaitsTest(unittest.TestCase):
             wait.future.result(0)
 
     def test_cancelled_while_its_predicate_runs(self) -> None:
-        """A wait that is cancelled just before it would take a line leaves that to the next."""
+        """A wait that is cancelled just before it would take a line leaves the line to the next."""
         wait = self.add(lambda message: wait.future.cancel())
         second = self.add("A")
         self.assertTrue(self.offer("A"))
@@ -126,7 +126,7 @@ class WaitsTest(unittest.TestCase):
         self.assertFalse(self.offer("A"))
 
     def test_cancel_after_the_answer(self) -> None:
-        """Once a line is taken its wait cannot be cancelled, or the line would be lost."""
+        """Once a wait has taken a line it cannot be cancelled, or the line would be lost."""
         later: list[object] = []
         wait = Wait(("A",), later.append)
         wait.future.add_done_callback(lambda future: None)
@@ -136,14 +136,14 @@ class WaitsTest(unittest.TestCase):
         self.assertEqual((wait.future.result(0), len(later)), ("A", 1))
 
     def test_cancel_races(self) -> None:
-        """Whenever a future is cancelled, either the line is in it or it was not taken."""
+        """Whenever a future is cancelled, either it holds the line or the line was not taken."""
         for _ in range(200):
             wait = self.add("A")
             taken, cancelled = self.race(wait.future.cancel)
             self.assertEqual(cancelled, not taken)
 
     def test_end_of_all(self) -> None:
-        """All that are pending end with an error of their own, the cancelled ones quietly."""
+        """Each pending wait fails with an error object of its own; cancelled ones end quietly."""
         waits = [self.add("A") for _ in range(3)]
         waits[1].future.cancel()
         self.waits.fail_all(lambda: OSError("gone"))
@@ -153,7 +153,7 @@ class WaitsTest(unittest.TestCase):
         self.assertFalse(self.waits)
 
     def test_bound(self) -> None:
-        """Beyond the bound a wait is refused, until another has ended."""
+        """A wait beyond the bound is refused until another has ended."""
         waits = [self.add("A") for _ in range(MAX_WAITS)]
         with self.assertRaises(RuntimeError):
             self.add("A")
@@ -161,13 +161,13 @@ class WaitsTest(unittest.TestCase):
         self.add("A")
 
     def test_version(self) -> None:
-        """Each registration shows in the version, an end does not."""
+        """The version grows with each registration, but not with an end."""
         before = self.waits.version
         self.waits.claim(self.add("A"))
         self.assertEqual(self.waits.version, before + 1)
 
     def test_text(self) -> None:
-        """The text of a timeout has the patterns and the last five lines, each cut."""
+        """The text of a timeout has the patterns and the last five lines, each shortened."""
         wait = self.add("A|1", re.compile("B"))
         self.assertEqual(self.waits.timeout_text(wait, 2), "no 'A|1' or /B/ within 2 s; no line came")
         for number in range(7):

@@ -22,14 +22,14 @@ class MMDAgentTests(TestCase):
     """One simulated MMDAgent-EX is connected."""
 
     def connect(self, handler: object = None, **options: object) -> tuple[Client, Handler]:
-        """A client that says it is MMDAgent-EX, and its handler."""
+        """A client that identifies itself as MMDAgent-EX, and its handler."""
         server = self.serve(handler or Recorder, **options)
         client = Client(server, "/chat", mmdagent=True)
         self.addCleanup(client.sock.close)
         return client, server.wait_connected(DEADLINE)
 
     def check_gaps(self, began: float, frames: list[Frame]) -> None:
-        """So many frames took so much time; when each arrived is no measure on a loaded machine."""
+        """Check the time of all frames together: on a loaded machine single arrivals vary."""
         frames = [each for each in frames if each.opcode != PING]  # One may leave with a batch.
         self.assertGreater(frames[-1].time - began, (len(frames) - 1) * 0.0119)
 
@@ -48,7 +48,7 @@ class MMDAgentTests(TestCase):
         self.assertGreater(len(second.payload), 0)
 
     def test_pings_until_a_pong(self) -> None:
-        """While no ping is answered others follow, later and later; behind a pong no more."""
+        """Pings follow at growing intervals until one is answered; after a pong none follows."""
         client, handler = self.connect()
         handler.send("FIRST")
         self.assertEqual(client.frame().opcode, TEXT)
@@ -75,7 +75,7 @@ class MMDAgentTests(TestCase):
         self.assertEqual(client.lines(100), [f"L|{number}" for number in range(100)])
 
     def test_batches_and_gaps(self) -> None:
-        """Many lines leave in frames of whole lines, at most 8191 bytes, never 10 ms apart or less."""
+        """Many lines leave in frames of whole lines, of at most 8191 bytes, over 10 ms apart."""
         client, handler = self.connect()
         lines = [f"TEXTAREA_SET|clock|{number} " + "x" * (number % 90) for number in range(3000)]
         began = time.monotonic()
@@ -104,7 +104,7 @@ class MMDAgentTests(TestCase):
             client.lines(1)
 
     def test_wrapping(self) -> None:
-        """Lines that it would misread leave inside __AV_MESSAGE; wire words as they are."""
+        """Lines that would be misread leave inside __AV_MESSAGE; wire words leave as they are."""
         client, handler = self.connect()
         lines = ["STOP", "S", "SNDHELLO", "SND1234|x", "SNDSTRM", "SNDFILE", "SNDBRKS", "STOPIT",
                  "__AV_START", "__AV_SETMODEL,0", "__peer_disconnected__", "SYNTH_STOP|0"]
@@ -114,7 +114,7 @@ class MMDAgentTests(TestCase):
                          [("__AV_MESSAGE," if line in wrapped else "") + line for line in lines])
 
     def test_longest_line(self) -> None:
-        """2047 bytes with newline are the longest line, after wrapping."""
+        """The longest line has 2047 bytes, newline and wrapper included."""
         client, handler = self.connect()
         handler.send("A" * 2046)
         handler.send("SND" + "x" * (2046 - 3 - 13))
@@ -141,7 +141,7 @@ class MMDAgentTests(TestCase):
             self.assertEqual(client.data_frame()[1:3], (BINARY, chunk))
 
     def test_parts_touch(self) -> None:
-        """What is longer than a frame, a line or a chunk, leaves in parts with nothing between."""
+        """A line or a chunk longer than a frame leaves in parts, with nothing between them."""
         chunk = b"SND1280" + bytes(1280)
         for gap in (MMDAGENT_EX.gap, 0.0):
             client, handler = self.connect(profile=replace(MMDAGENT_EX, max_frame=1000, gap=gap))
@@ -157,7 +157,7 @@ class MMDAgentTests(TestCase):
                              [*wanted, *wanted, (CLOSE, 0)])
 
     def test_a_cut_echo_is_marked(self) -> None:
-        """The recorded echo of a line that was too long is one line, and an echo."""
+        """The recorded echo of a line that was too long is one line, marked as an echo."""
         payload = bytes.fromhex((DATA / "cut-echo.hex").read_text())
         client, handler = self.connect(profile=replace(MMDAGENT_EX, max_line=4000))
         handler.send("TEST|" + "\u3042" * 682)
@@ -167,7 +167,7 @@ class MMDAgentTests(TestCase):
         self.assertEqual([message.is_echo for message in handler.messages_seen], [True, False])
 
     def test_echoes_are_marked(self) -> None:
-        """What comes back of what was sent is an echo, once for each time it was sent."""
+        """A line that comes back is an echo once for each time it was sent."""
         client, handler = self.connect()
         handler.send("A", 1)
         handler.send("STOP")
@@ -182,7 +182,7 @@ class MMDAgentTests(TestCase):
                          [True, True, False, False])
 
     def test_echoes_can_be_dropped(self) -> None:
-        """With echoes = False no echo reaches anybody."""
+        """With echoes = False no echo is delivered."""
         class NoEcho(Recorder):
             echoes = False
 
@@ -195,7 +195,7 @@ class MMDAgentTests(TestCase):
         self.assertEqual(handler.messages_seen, ["B"])
 
     def test_empty_close(self) -> None:
-        """Every Close is empty on the wire; the code is on_close's only."""
+        """Every Close is empty on the wire; only on_close gets the code."""
         client, handler = self.connect()
         handler.send("LAST")
         handler.close(4000, "because")
@@ -205,7 +205,7 @@ class MMDAgentTests(TestCase):
         self.assertEqual(handler.closes, [(4000, "because")])
 
     def test_empty_close_for_faults(self) -> None:
-        """Its own fault is answered with an empty Close, too."""
+        """A fault of the peer is also answered with an empty Close."""
         client, handler = self.connect()
         client.send(frame("x", rsv=4))
         self.assertIsNone(client.close_code())
@@ -213,7 +213,7 @@ class MMDAgentTests(TestCase):
         self.assertEqual(handler.closes[0][0], 1002)
 
     def test_close_right_after_open(self) -> None:
-        """A Close in on_open is held like a first line, so that it is not stuck."""
+        """A Close in on_open is held like a first line, so that the agent does not overlook it."""
         class Closing(Recorder):
             def on_open(self) -> None:
                 self.close()
@@ -224,13 +224,13 @@ class MMDAgentTests(TestCase):
         self.assertGreaterEqual(found.time - client.opened_at, 0.015)
 
     def connect_closing(self, handler: object) -> tuple[Client, None]:
-        """As connect, for a handler that may be gone already."""
+        """As connect(), for a handler that may have ended already."""
         client = Client(self.serve(handler), mmdagent=True)
         self.addCleanup(client.sock.close)
         return client, None
 
     def test_lenient_text(self) -> None:
-        """Text that is no UTF-8 is decoded with replacements, and the connection goes on."""
+        """Text that is not UTF-8 is decoded with replacements, and the connection goes on."""
         client, handler = self.connect()
         client.send(frame("\u3042".encode()[:2] + b"\n"))
         client.text("B\n")
@@ -238,10 +238,10 @@ class MMDAgentTests(TestCase):
         self.assertEqual(handler.messages_seen, ["\ufffd", "B"])
 
     def test_has_binary(self) -> None:
-        """It tells whether a binary message waits, be it sent or dropped in the end."""
+        """has_binary says whether a binary message is queued, until it is sent or dropped."""
         client, handler = self.connect()
         wire = handler._connected().wire
-        with wire._wire:  # Nobody sends meanwhile.
+        with wire._wire:  # So that no thread sends meanwhile.
             handler.send("WARM", "up")
             self.assertFalse(wire.has_binary)
             handler.send_binary(b"SND0002ab")
@@ -255,7 +255,7 @@ class MMDAgentTests(TestCase):
             self.assertFalse(wire.has_binary)
 
     def test_has_binary_where_nothing_is_read(self) -> None:
-        """What the kernel does not take is taken for a binary message, whatever it is."""
+        """has_binary is true while the kernel does not take the data, whatever the data is."""
         server = self.serve(send_timeout=0.5)
         with Client(server):
             handler = server.accept(DEADLINE)
@@ -284,14 +284,14 @@ class MMDAgentTests(TestCase):
         self.assertTrue(handler.done.wait(DEADLINE))
 
     def test_agent_can_talk_meanwhile(self) -> None:
-        """Nothing that two flooding threads send closes the gaps that the agent needs."""
+        """Two flooding threads do not close the gaps that the agent needs."""
         client, handler = self.connect()
         stop = threading.Event()
 
         def flood(name: str) -> None:
             while not stop.is_set():
                 handler.send("FLOOD", name)
-                time.sleep(0.001)  # Leave this thread some of the interpreter.
+                time.sleep(0.001)  # Lets the main thread have the GIL.
         began = time.monotonic()
         for name in ("a", "b"):
             self.in_thread(flood, name)
@@ -301,7 +301,7 @@ class MMDAgentTests(TestCase):
         self.check_gaps(began, frames)
 
     def test_pong_is_no_data(self) -> None:
-        """A ping of the agent's is answered, though it never sends one."""
+        """A ping from the agent is answered, though the real agent never sends one."""
         client, _ = self.connect()
         client.send(frame(b"", PING))
         self.assertEqual(client.frame().opcode, 10)
@@ -311,7 +311,7 @@ class StrictTests(TestCase):
     """Any other client."""
 
     def test_nothing_is_held(self) -> None:
-        """Towards any other client lines leave at once, one message each, unwrapped."""
+        """To any other client, lines leave at once, one message each, unwrapped."""
         server = self.serve()
         with Client(server) as client:
             agent = server.accept(DEADLINE)
@@ -334,7 +334,7 @@ class StrictTests(TestCase):
             self.assertFalse(handler.messages_seen[0].is_echo)
 
     def test_nobody_waits_for_another_send(self) -> None:
-        """A line is queued while another thread's send waits for the peer, behind what that sends."""
+        """While another thread's send waits for the peer, a line is queued behind its data."""
         server = self.serve(Recorder)
         with Client(server) as client:
             handler = server.wait_connected(DEADLINE)
@@ -348,12 +348,12 @@ class StrictTests(TestCase):
             self.assertEqual(client.lines(2), ["A", "B"])
 
     def test_back_to_at_once(self) -> None:
-        """Behind whatever had to go through the queue, a line can leave at once again."""
+        """After data that had to go through the queue, a line can leave at once again."""
         server = self.serve(Recorder)
         with Client(server) as client:
             handler = server.wait_connected(DEADLINE)
             wire = handler._connected().wire
-            for send in (lambda: handler.send_lines(["x" * 1000] * 300),  # Too much for one call.
+            for send in (lambda: handler.send_lines(["x" * 1000] * 300),  # Too much for one send.
                          lambda: server.broadcast("A"), wire.ping):
                 reader = self.in_thread(client.lines, 300)
                 send()
@@ -362,7 +362,7 @@ class StrictTests(TestCase):
                 self._join(reader)
 
     def test_others_that_never_stop(self) -> None:
-        """A send ends, though other threads queue another line while each of its bytes leaves."""
+        """A send ends even if other threads queue a line each time that it writes."""
         sends, plain_send, this_thread = 0, Transport.try_send, threading.get_ident()
 
         def try_send(transport: Transport, data: Union[bytes, memoryview]) -> int:

@@ -1,4 +1,4 @@
-"""Connects and disconnects in every style: what is left of them, and what the hooks were told."""
+"""Connects and disconnects in every style: what is left of them, and which hooks were called."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ..support import DEADLINE, TestCase, open_files, server_context, wait_until
 
 
 class Tally:
-    """Which connections were opened and closed, by a number for each, so that none is kept alive."""
+    """Which connections were opened and closed, by number, so that none is kept alive."""
 
     def __init__(self) -> None:
         self.opens: Counter[int] = Counter()
@@ -29,7 +29,7 @@ class Tally:
         self.counts = Counts()
 
     def handlers(self) -> dict[str, type]:
-        """Handlers that report here."""
+        """Handler classes that report to this tally."""
         return {"/talk": self._noting(Talk), "/flood": self._noting(Flood)}
 
     def _noting(self, base: type) -> type:
@@ -65,14 +65,14 @@ class ChurnTests(TestCase):
         logger.setLevel(logging.ERROR)
         self.addCleanup(logger.setLevel, logging.NOTSET)
         self.tally = Tally()
-        # Of a test that has failed, and is kept with all that it had.
+        # Those of a failed test, which unittest keeps with all its objects.
         self.others = alive()
         options = {"close_timeout": 2.0, "open_timeout": 2.0}
         self.plain = self.serve(self.tally.handlers(), **options)
         self.tls = self.serve(self.tally.handlers(), ssl_context=server_context(), **options)
 
     def make(self, count: int, seed: int) -> World:
-        """So many connections in each style, a quarter with TLS, in four threads."""
+        """Make `count` connections in each style, a quarter with TLS, in four threads."""
         world = World((self.plain.port, self.tls.port), seed)
 
         def work(number: int) -> None:
@@ -87,21 +87,21 @@ class ChurnTests(TestCase):
         return world
 
     def wait_for_silence(self) -> None:
-        """Until all connections' threads have ended."""
+        """Wait until all connections' threads have ended."""
         wait_until(lambda: not any(self.sessions(server) for server in (self.plain, self.tls)))
 
     def sessions(self, server: Server) -> object:
-        """Those of a server that have not ended."""
+        """The sessions of a server that have not ended."""
         run = server._run
         return run is not None and run.registry.sessions
 
     def threads_and_sockets(self) -> tuple[int, int]:
-        """How many there are in this process."""
+        """The numbers of threads and sockets in this process."""
         sockets = [name for name in open_files() or () if "socket:" in name]
         return threading.active_count(), len(sockets)
 
     def memory_when_stopped(self) -> int:
-        """Bytes that are in use while both servers are shut down, and have nobody to remember."""
+        """The bytes in use while both servers are shut down and hold no connection."""
         for server in (self.plain, self.tls):
             self.assertEqual(server.shutdown(), [])
         self.assertEqual(alive(), self.others)
@@ -121,7 +121,7 @@ class ChurnTests(TestCase):
         self.assertEqual(set(self.tally.opens.values()), {1})
 
     def test_nothing_is_left(self) -> None:
-        """After them there are as many threads and sockets as before, and no more memory."""
+        """After all connections threads and sockets are as before, and memory has not grown."""
         before = self.threads_and_sockets()
         tracemalloc.start()
         self.addCleanup(tracemalloc.stop)
@@ -130,8 +130,8 @@ class ChurnTests(TestCase):
         world = self.make(16, seed=4)
         made = sum(world.styles.values())
         wait_until(lambda: self.threads_and_sockets() == before, "threads and sockets as before")
-        # Each attendant may remember the last connection that it looked at.
+        # Each attendant may still hold the last connection that it checked.
         wait_until(lambda: alive() <= 2 + self.others, "connections and sessions are forgotten")
         second = self.memory_when_stopped()
-        # A connection that is kept is some 10 KB; a tracer of the interpreter takes memory of its own.
+        # A leaked connection is about 10 KB. A tracer of the interpreter takes memory of its own.
         self.assertLess(second - first, 5000 * made)

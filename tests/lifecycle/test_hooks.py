@@ -1,4 +1,4 @@
-"""Hooks that raise, and hooks that block: what everybody else notices of it."""
+"""Hooks that raise, and hooks that block: the effects on everything else."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from mmdagent_remote.limits import MAX_QUEUE_BYTES
 from ..client import BINARY, CLOSE, PING, PONG, Client, frame, request
 from ..support import DEADLINE, Recorder, TestCase, client_context, server_context, wait_until
 
-#: Promised is one second; this is for a loaded machine.
+#: One second is promised; this allows for a loaded machine.
 SOON = 3.0
 
 
 class Failing(Recorder):
-    """One of its hooks raises, after it has done its work; on_error is the default one."""
+    """One of its hooks raises after its work; on_error is the default one."""
 
     on_error = Handler.on_error
 
@@ -30,7 +30,7 @@ class Failing(Recorder):
 
 
 def failing(hook: str) -> type[Failing]:
-    """A class whose hook of this name raises, but not for a line that is good."""
+    """A class whose hook of this name raises, except for the line "good"."""
     def raise_after(handler: Failing, *args: object) -> None:
         getattr(Failing, hook)(handler, *args)
         if args != ("good",):
@@ -39,10 +39,10 @@ def failing(hook: str) -> type[Failing]:
 
 
 class RaisingTests(TestCase):
-    """An exception in a hook is logged, and that is all."""
+    """An exception in a hook is logged, and has no other effect."""
 
     def test_each_hook(self) -> None:
-        """Whichever hook raises: it is logged once, the connection goes on, others notice nothing."""
+        """An exception in any hook is logged once, and its connection and others go on."""
         for hook, data in (("on_open", b""), ("on_message", frame("bad\n")),
                            ("on_text", frame("bad\n")), ("on_binary", frame("bad\n", BINARY)),
                            ("on_close", b"")):
@@ -85,7 +85,7 @@ class RaisingTests(TestCase):
         self.assertEqual(len(logs.records), 50)
 
     def test_agent_is_not_disconnected(self) -> None:
-        """MMDAgent-EX, which would not survive it, keeps its connection when every hook raises."""
+        """MMDAgent-EX, which a disconnect could kill, stays connected when every hook raises."""
         class Broken(Failing):
             def on_open(self) -> None:
                 raise ValueError
@@ -115,7 +115,7 @@ class Blocking(Recorder):
         self.release = threading.Event()
 
     def block(self) -> None:
-        """Once; after that it returns at once."""
+        """Wait for the release; after that return at once."""
         self.away.set()
         self.release.wait(DEADLINE)
 
@@ -156,11 +156,11 @@ HOOKS = (InOpen, InMessage, InText, InHandle)
 
 
 class BlockingTests(TestCase):
-    """While a hook blocks, the connection is looked after."""
+    """While a hook blocks, the attendant serves the connection."""
 
     def start(self, kind: type[Blocking], *, tls: bool = False, mmdagent: bool = False,
               **options: object) -> tuple[Client, Blocking]:
-        """A client with its first line sent, and its handler, which is away."""
+        """A client that has sent its first line, and its handler, which blocks."""
         if tls:
             logger = logging.getLogger("mmdagent_remote.server")
             logger.setLevel(logging.ERROR)
@@ -177,13 +177,13 @@ class BlockingTests(TestCase):
         return client, handler
 
     def in_time(self, condition: Callable[[], object]) -> None:
-        """It comes true soon."""
+        """The condition becomes true within SOON seconds."""
         began = time.monotonic()
         wait_until(condition)
         self.assertLess(time.monotonic() - began, SOON)
 
     def test_pings(self) -> None:
-        """Whichever hook blocks, for any kind of peer: pings are answered within a second."""
+        """While any hook blocks, pings of any kind of peer are answered within a second."""
         for kind in HOOKS:
             for options in ({}, {"tls": True}, {"mmdagent": True}):
                 with self.subTest(kind.__name__, **options):
@@ -197,7 +197,7 @@ class BlockingTests(TestCase):
                     handler.release.set()
 
     def test_ends(self) -> None:
-        """Whichever hook blocks: Close, FIN and RST are noticed within a second, lines kept in order."""
+        """While any hook blocks, Close, FIN and RST are seen in a second; lines stay in order."""
         for kind in HOOKS:
             for end in (self.say_close, self.say_fin, self.say_rst):
                 with self.subTest(kind.__name__, end=end.__name__):
@@ -205,7 +205,7 @@ class BlockingTests(TestCase):
                     for number in range(20):
                         client.text(f"{number}\n")
                     if end == self.say_rst:
-                        # A reset may destroy what the kernel still holds.
+                        # A reset may discard what the kernel still holds.
                         wait_until(lambda: len(handler._connected()._queue.waiting) >= 20)
                     code = end(client)
                     self.in_time(lambda: handler.closed)
@@ -216,23 +216,23 @@ class BlockingTests(TestCase):
                     self.assertEqual([code for code, _ in handler.closes], [code])
 
     def say_close(self, client: Client) -> int:
-        """A Close frame."""
+        """Send a Close frame."""
         client.send(frame(b"\x03\xe8", CLOSE))
         return 1000
 
     def say_fin(self, client: Client) -> int:
-        """FIN without a Close frame."""
+        """Send FIN without a Close frame."""
         client.sock.shutdown(socket.SHUT_WR)
         return 1006
 
     def say_rst(self, client: Client) -> int:
-        """RST."""
+        """Send RST."""
         client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         client.sock.close()
         return 1006
 
     def test_in_close(self) -> None:
-        """An on_close that blocks keeps nothing open, and nobody waiting."""
+        """An on_close that blocks keeps no connection open, and no client waiting."""
         class InClose(Blocking):
             def on_message(self, message: Message) -> None:
                 self.send("GOT", message)
@@ -248,7 +248,7 @@ class BlockingTests(TestCase):
             self.addCleanup(handler.release.set)
             client.send(frame(b"\x03\xe8", CLOSE))
             self.assertEqual(client.close_code(), 1000)
-            # TCP has ended, too, before the hook has.
+            # TCP has ended as well, before the hook returns.
             with self.assertRaises(EOFError):
                 client.frame()
             self.assertTrue(handler.away.wait(DEADLINE))
@@ -310,13 +310,13 @@ class BlockingTests(TestCase):
         release.set()
 
     def test_bound_in_bytes(self) -> None:
-        """While a hook blocks the queue takes a mebibyte and one line, and loses none."""
+        """While a hook blocks the queue takes a mebibyte and one line, and loses no line."""
         client, handler = self.start(InMessage, max_queue=100000)
         line, count = "x" * 60000, 100
         self.in_thread(lambda: [client.text(f"{number} {line}\n") for number in range(count)])
         connection = handler._connected()
         wait_until(lambda: connection._queue.is_paused)
-        # Nobody reads on: the sum stays what it is, however much more the peer has to say.
+        # Reading is paused, so the size stays the same, however much more the peer sends.
         held = connection._queue.size
         self.assertGreaterEqual(held, MAX_QUEUE_BYTES)
         self.assertLessEqual(held, MAX_QUEUE_BYTES + len(line) + 10)

@@ -1,4 +1,4 @@
-"""shutdown(): in time and complete, whatever the connections are doing and whoever calls it."""
+"""shutdown() is in time and complete, whatever the connections do and wherever it is called."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mmdagent_remote import ConnectionClosed, Message, Server
 from ..client import Client, frame, request
 from ..support import DEADLINE, Recorder, TestCase, client_context, server_context, wait_until
 
-#: Promised is one second; this is for a loaded machine.
+#: One second is promised; this allows for a loaded machine.
 IN_TIME = 3.0
 
 
@@ -42,7 +42,7 @@ class Sending(Recorder):
 
 
 class Away(Recorder):
-    """Is away, and lets its queue fill up, until the connection has ended."""
+    """Reads nothing, so that its queue fills up, until the connection has ended."""
 
     def handle(self) -> None:
         self.opened.set()
@@ -50,7 +50,7 @@ class Away(Recorder):
 
 
 class Waiting(Recorder):
-    """Is in user code that does not look whether the connection has ended."""
+    """Blocks in user code that does not check whether the connection has ended."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -58,7 +58,6 @@ class Waiting(Recorder):
 
     def on_message(self, message: Message) -> None:
         super().on_message(message)
-        # Asleep for an hour.
         self.release.wait(3600)
 
 
@@ -98,7 +97,7 @@ class States:
         self.idle(mmdagent=True)
 
     def without_a_word(self) -> None:
-        """Connected, and not a byte sent."""
+        """Connected, without a byte sent."""
         self.connect(open=False, tls=False)
 
     def without_a_request(self) -> None:
@@ -110,7 +109,7 @@ class States:
         self.connect(open=False).send(request()[:40])
 
     def in_the_tls_hello(self) -> None:
-        """Half of TLS's first words; to a plain server they are half a request."""
+        """Half of a TLS hello; to a plain server it is half a request."""
         outgoing = ssl.MemoryBIO()
         tls = client_context().wrap_bio(ssl.MemoryBIO(), outgoing, server_hostname="localhost")
         with suppress(ssl.SSLWantReadError):
@@ -139,7 +138,7 @@ class States:
         wait_until(lambda: handler.sent > 50)
 
     def full_queue(self) -> None:
-        """More lines came than the queue holds, and nobody takes them."""
+        """More lines came than the queue holds, and the handler takes none."""
         client = self.connect("/away")
         handler = self.handler(client)
         client.text("line\n" * 100)
@@ -153,7 +152,7 @@ EVERY_STATE: tuple[Callable[[States], None], ...] = (
 
 
 class ShutdownCase(TestCase):
-    """With a clock."""
+    """Checks the time that a shutdown takes."""
 
     def start(self, *, tls: bool = False) -> Server:
         """A server for every state."""
@@ -165,7 +164,7 @@ class ShutdownCase(TestCase):
                           ssl_context=server_context() if tls else None)
 
     def check_shutdown(self, server: Server) -> None:
-        """It ends in time, from a thread that is not the server's, with all its threads."""
+        """shutdown() from a thread outside the server ends in time, with all server threads."""
         names: list[list[str]] = []
         began = time.monotonic()
         self.in_thread(lambda: names.append(server.shutdown())).join(DEADLINE)
@@ -181,7 +180,7 @@ def server_threads() -> list[str]:
 
 
 class StatesTests(ShutdownCase):
-    """What the connections are doing."""
+    """The states of connections."""
 
     def test_each(self) -> None:
         """shutdown() is as fast with a connection in any one state."""
@@ -202,7 +201,7 @@ class StatesTests(ShutdownCase):
                 self.check_shutdown(server)
 
     def test_unaccepted(self) -> None:
-        """shutdown() is as fast with connections that nobody has accepted, or reads any more."""
+        """shutdown() is as fast with connections that were not accepted, or are no longer read."""
         server = self.serve(max_queue=10)
         clients = [Client(server) for _ in range(3)]
         wait_until(lambda: len(server.connections) == 3)
@@ -216,7 +215,7 @@ class StatesTests(ShutdownCase):
             agent.read_line(DEADLINE)
 
     def test_asleep_for_an_hour(self) -> None:
-        """Of a handler that sleeps for an hour the name is returned in time; all else has ended."""
+        """A handler that sleeps for an hour is returned by name in time; all else has ended."""
         server = self.start()
         states = States(self, server)
         states.idle()
@@ -235,7 +234,7 @@ class StatesTests(ShutdownCase):
         self.assertEqual(names, server_threads())
         self.assertEqual(len(names), 1)
         self.assertTrue(handler.closed)
-        # Its port is free: the sleeper does not keep it.
+        # The port is free, although the handler still sleeps.
         with Server(Recorder, port=server.port):
             pass
         handler.release.set()
@@ -252,7 +251,7 @@ class JustOpenTests(ShutdownCase):
         test, self.handlers = self, list[Recorder]()
 
         class Opening(Away):
-            # Read just before the moment from which shutdown() knows of the connection.
+            # This property is read just before shutdown() can know of the connection.
             @property
             def echoes(self) -> bool:  # type: ignore[override]
                 test.handlers.append(self)
@@ -266,38 +265,38 @@ class JustOpenTests(ShutdownCase):
         self.assertTrue(self.entered.wait(DEADLINE))
 
     def shut_down(self) -> tuple[list[str], float]:
-        """Shut down in the very moment; what it returns, and the seconds from then on."""
+        """Shut down at this very moment; return the result, and the seconds from then on."""
         names: list[str] = []
         thread = self.in_thread(lambda: names.extend(self.server.shutdown(timeout=2)))
-        # Cut off, or left until it is open: either is decided by now.
+        # By now shutdown() has cut the connection off, or left it until it is open.
         select.select([self.client.sock], [], [], 0.5)
         began = time.monotonic()
         self.release.set()
         thread.join(DEADLINE)
         return names, time.monotonic() - began
 
-    # A full queue would hide for ever that its socket was cut off.
+    # With a full queue nothing reads the socket, so its end might never be seen.
     def test_with_a_full_queue(self) -> None:
-        """shutdown() ends it in time, also when more lines came than its queue holds."""
+        """shutdown() ends it in time, even if more lines came than its queue holds."""
         self.client.text("line\n" * 100)
         names, elapsed = self.shut_down()
         ended = self.handlers[0].wait_closed(0)
-        self.handlers[0].close()  # Or it would stay for ever.
+        self.handlers[0].close()  # Else a failed test would leave it open.
         self.assertEqual((names, ended), ([], True))
         self.assertLess(elapsed, IN_TIME)
 
 
 class CallersTests(ShutdownCase):
-    """Who calls it, when, and how often."""
+    """Where shutdown() is called, when, and how often."""
 
     def test_from_any_hook(self) -> None:
-        """Any hook, handle() and a spawned function may call shutdown(), twice, and go on."""
+        """Any hook, handle() and a spawned function may call shutdown() twice, and go on."""
         for hook in ("on_request", "on_open", "on_message", "on_text", "on_close", "handle", "spawned"):
             with self.subTest(hook):
                 self.check_hook(hook)
 
     def check_hook(self, hook: str) -> None:
-        """One hook ends the server that it belongs to."""
+        """A hook shuts down its own server."""
         answers: list[list[str]] = []
         done = threading.Event()
 
@@ -322,7 +321,7 @@ class CallersTests(ShutdownCase):
         wait_until(lambda: not server_threads())
 
     def test_from_hooks_of_two_connections(self) -> None:
-        """Two connections' hooks and another thread may call shutdown() at once; none waits for ever."""
+        """Two connections' hooks and another thread may call shutdown() at once; none hangs."""
         answers: list[list[str]] = []
         together = threading.Barrier(3)
 
@@ -345,7 +344,7 @@ class CallersTests(ShutdownCase):
             self.assertEqual(answers, [[], [], []])
 
     def test_during_start(self) -> None:
-        """start() and shutdown() may meet at any moment; a last shutdown() leaves nothing behind."""
+        """start() and shutdown() may race at any point; a last shutdown() leaves nothing behind."""
         server = Server(Recorder, port=0)
         self.addCleanup(server.shutdown)
         for _ in range(50):
@@ -370,7 +369,7 @@ class CallersTests(ShutdownCase):
 
         def come() -> None:
             while not over.is_set():
-                # Refused, reset, or closed at once: all is well that ends.
+                # Refused, reset or closed at once: any end will do.
                 with suppress(OSError, EOFError), Client(server, open=False) as client:
                     client.send(request() + frame("x\n"))
                     client.read_head()

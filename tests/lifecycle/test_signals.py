@@ -18,7 +18,7 @@ from ..client import Client, request
 from ..soak.peer import Address
 from ..support import DEADLINE, PROJECT, TestCase, wait_until
 
-#: Promised is one second, and an interpreter needs some time to end.
+#: One second is promised, and an interpreter needs some time to end.
 IN_TIME = 6.0
 
 SCRIPT = """
@@ -69,7 +69,7 @@ while True:
 
 @unittest.skipUnless(os.name == "posix", "needs POSIX signals")
 class SignalTests(TestCase):
-    """One signal is enough."""
+    """One signal ends a program."""
 
     def test_ctrl_c_ends_serve(self) -> None:
         """One Ctrl-C ends serve() quietly, whatever its connections do, and the script goes on."""
@@ -92,7 +92,7 @@ class SignalTests(TestCase):
             process.kill()
             process.communicate()
         self.assertEqual((process.returncode, out), (0, "after\n"))
-        # The lines to those that do not read were counted in a warning each, and that is all.
+        # Each peer that does not read costs one warning with the number of lines, and nothing else.
         self.assertNotIn("Traceback", err)
         self.assertNotIn("Exception", err)
 
@@ -105,7 +105,7 @@ class SignalTests(TestCase):
         return port
 
     def wait_for_threads(self, process: subprocess.Popen[str], count: int) -> None:
-        """Until a process has so many threads, and so starts none; see the last test for why."""
+        """Wait until a process has `count` threads, and so starts none; the last test says why."""
         tasks = Path(f"/proc/{process.pid}/task")
         if tasks.exists():
             wait_until(lambda: len(list(tasks.iterdir())) == count, f"{count} threads")
@@ -130,7 +130,7 @@ class SignalTests(TestCase):
                 self.assertEqual(listen.process.stdout.read().count("disconnected: 1001"), 3)
 
     def test_signal_while_a_client_comes(self) -> None:
-        """A signal that comes together with a client ends serve_forever() all the same."""
+        """A signal that comes together with a client still ends serve_forever()."""
         process = subprocess.Popen([sys.executable, "-c", COUNTING], cwd=PROJECT, text=True,
                                    stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
         try:

@@ -26,7 +26,7 @@ class Writers:
         self._agent = agent
 
     def write(self, name: int) -> None:
-        """One of them."""
+        """Send until the connection ends, in one of the threads."""
         try:
             while True:
                 self._agent.send("W", name, self.sent[name], "x" * (self.sent[name] % 50))
@@ -46,11 +46,11 @@ class WritersTests(TestCase):
         self.addCleanup(logger.setLevel, logging.NOTSET)
 
     def test_close_amid(self) -> None:
-        """No frame is torn, nothing hangs, and every line whose send returned comes before the Close."""
+        """No frame is torn, nothing hangs, and each line whose send returned precedes the Close."""
         self.check_all(rounds=6)
 
     def test_close_amid_with_fast_switches(self) -> None:
-        """The same while the interpreter switches threads as often as it can."""
+        """The same holds while the interpreter switches threads as often as it can."""
         interval = sys.getswitchinterval()
         self.addCleanup(sys.setswitchinterval, interval)
         sys.setswitchinterval(1e-6)
@@ -66,7 +66,7 @@ class WritersTests(TestCase):
                     self.check(server, chance.uniform(0.0, 0.15), **options)
 
     def start(self, tls: bool) -> Server:
-        """Pings as often as can be; a flush takes as long as it takes."""
+        """Start a server that pings as often as possible, and lets a flush take its time."""
         return self.serve(ping_interval=0.02, ping_timeout=DEADLINE, close_timeout=DEADLINE,
                           send_timeout=DEADLINE, max_send_queue=65536,
                           ssl_context=server_context() if tls else None)
@@ -79,7 +79,7 @@ class WritersTests(TestCase):
             threads = [self.in_thread(writers.write, name) for name in range(WRITERS)]
             threads.append(self.in_thread(lambda: (agent.wait_closed(pause), agent.close(1000))))
             got = self.read_to_close(client)
-            # The answer to its Close: or it would wait for that as long as it may.
+            # Answer its Close, or the server would wait for the answer until its timeout.
             client.send(frame(b"\x03\xe8", CLOSE))
             client.sock.close()
             for thread in threads:
@@ -88,7 +88,7 @@ class WritersTests(TestCase):
         self.assertEqual((got, writers.errors), (writers.sent, []))
 
     def read_to_close(self, client: Client) -> list[int]:
-        """Check each frame and line up to the Close; how many came from each writer."""
+        """Check each frame and line up to the Close, and count the lines of each writer."""
         counts = [0] * WRITERS
         while True:
             found = client.frame()
@@ -107,7 +107,7 @@ class WritersTests(TestCase):
                 counts[int(name)] += 1
 
     def test_peer_closes_amid(self) -> None:
-        """When the peer closes amid eight senders, all of them are told, and none waits for ever."""
+        """When the peer closes while eight threads send, each send raises, and none hangs."""
         server = self.start(tls=False)
         ends: tuple[Callable[[Client], object], ...] = (
             lambda client: client.send(frame(b"\x03\xe8", CLOSE)),
@@ -145,7 +145,7 @@ class Answering(Recorder):
 
 
 class Flooding(Recorder):
-    """Sends for as long as it can."""
+    """Sends until it fails."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -161,10 +161,10 @@ class Flooding(Recorder):
 
 
 class NeighboursTests(TestCase):
-    """Slow, stalled and dead peers harm themselves only."""
+    """Slow, stalled and dead peers affect themselves only."""
 
     def test_healthy_ones_are_served(self) -> None:
-        """Beside a slow, a stalled and a dead agent twenty healthy ones get every answer in order."""
+        """Beside a slow, a stalled and a dead client twenty others get every answer in order."""
         server = self.serve({"/": Answering, "/flood": Flooding}, send_timeout=DEADLINE,
                             ping_interval=0.2, ping_timeout=0.6)
         over = threading.Event()
@@ -180,7 +180,7 @@ class NeighboursTests(TestCase):
             for number in range(20):
                 self.in_thread(self.converse, server, number, done)
             wait_until(lambda: len(done) == 20)
-            # The dead one was given up, the others were not.
+            # The dead one was dropped, the others were not.
             self.assertTrue(handlers[2].done.wait(DEADLINE))
             self.assertEqual(handlers[2].closes, [(1011, "keepalive ping timeout")])
             self.assertEqual([handler.closed for handler in handlers[:2]], [False, False])
@@ -196,7 +196,7 @@ class NeighboursTests(TestCase):
         return [by_address[client.sock.getsockname()] for client in clients]  # type: ignore[misc]
 
     def read_slowly(self, client: Client, over: threading.Event, lines: list[str]) -> None:
-        """A frame at a time, with pauses."""
+        """Read a frame at a time, with pauses."""
         while not over.wait(0.01):
             try:
                 client.send(frame(b"", PONG))
@@ -206,16 +206,16 @@ class NeighboursTests(TestCase):
                     raise
 
     def show_life(self, client: Client, over: threading.Event) -> None:
-        """Reads nothing, but is no corpse."""
+        """Read nothing, but send pongs as a sign of life."""
         while not over.wait(0.05):
             try:
                 client.send(frame(b"", PONG))
             except OSError:
-                if not over.is_set():  # Else the test has closed it meanwhile.
+                if not over.is_set():  # Otherwise the test has closed it meanwhile.
                     raise
 
     def converse(self, server: Server, number: int, done: list[int]) -> None:
-        """Fifty round trips."""
+        """Make fifty round trips."""
         with Client(server, mmdagent=bool(number % 2)) as client:
             for each in range(50):
                 client.text(f"{number}.{each}\n")

@@ -1,6 +1,7 @@
-"""What attacks for minutes on purpose, and what needs a compiler: ``python -m tests.long``.
+"""Tests that attack for minutes, and tests that need a compiler: ``python -m tests.long``.
 
-Its files run side by side, as those of the suite do. What a machine lacks is skipped, and says so.
+The files run in parallel, as those of the suite do. A test that the machine cannot run is skipped
+with the reason.
 """
 
 from __future__ import annotations
@@ -13,5 +14,5 @@ from .. import parallel
 
 def load_tests(loader: unittest.TestLoader, standard_tests: unittest.TestSuite,
                pattern: Optional[str]) -> unittest.TestSuite:
-    """All of this folder."""
+    """Load all tests of this folder."""
     return parallel.files_suite(loader, pattern or "test*.py", folder="long")

@@ -1,4 +1,4 @@
-"""The main job with clients that this project did not write."""
+"""The main use, with clients that this project did not write."""
 
 from __future__ import annotations
 
@@ -38,16 +38,16 @@ class Dialogue(Recorder):
 
 
 class ClientTests(TestCase):
-    """Each client connects, talks and leaves."""
+    """Each client connects, sends and receives lines, and leaves."""
 
     def check(self, server: Server, lines: list[str], code: int) -> None:
-        """The handler saw what it should have."""
+        """The handler has seen what it should."""
         wait_until(lambda: self.handler.done.is_set())
         self.assertEqual(self.handler.messages_seen, lines)
         self.assertEqual(self.handler.closes[0][0], code)
 
     def serve_dialogue(self) -> Server:
-        """A server that notes its one handler."""
+        """Start a server that keeps its one handler."""
         def factory() -> Dialogue:
             self.handler = Dialogue()
             return self.handler
@@ -85,7 +85,7 @@ class ClientTests(TestCase):
         self.check(server, ["HELLO|b"], 1000)
 
     def test_node(self) -> None:
-        """Node's own WebSocket (22 and later; 20 and 21 behind a flag) talks and closes."""
+        """Node's built-in WebSocket (22 and later; 20 and 21 behind a flag) talks and closes."""
         node = shutil.which("node")
         if node is None:
             raise unittest.SkipTest("there is no node on this machine")
@@ -103,7 +103,7 @@ class ClientTests(TestCase):
         self.check(server, ["HELLO|node"], 4000)
 
     def test_two_agents(self) -> None:
-        """Two agents at once are served apart, each its own instance."""
+        """Two agents at once are served independently, each by its own handler."""
         server = self.serve(Dialogue)
         with connect(server.url, additional_headers=AGENT) as one, connect(server.url) as two:
             one.send("A\n")

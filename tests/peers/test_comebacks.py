@@ -1,4 +1,4 @@
-"""However a connection with MMDAgent-EX ended: it comes back, to its path, and hears the first line."""
+"""After any end of a connection MMDAgent-EX comes back to its path, and hears the first line."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from mmdagent_remote.testing import SimulatedAgent
 from ..client import frame
 from ..support import DEADLINE, Recorder, TestCase, wait_until
 
-#: Ends a connection some way.
+#: A function that ends a connection in one way.
 Way = Callable[["Comeback"], object]
 
 
 class Greeter(Recorder):
-    """Says its number at once, and ends when it is told to."""
+    """Sends its number at once, and ends when a line tells it to."""
 
     def __init__(self, number: int) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ class Greeter(Recorder):
 
 
 class Comeback:
-    """A server that numbers its connections, and an agent, as delicate as the real one."""
+    """A server that numbers its connections, and an agent as fragile as the real one."""
 
     def __init__(self, case: TestCase, agent_options: Any = None, **options: Any) -> None:
         self.handlers: list[Greeter] = []
@@ -77,7 +77,7 @@ class Comeback:
         self.agent.expect(f"GREETING|{self.handler.number}", DEADLINE)
 
     def hang(self) -> None:
-        """From now on the agent's application hangs, until the release."""
+        """Make the agent's application hang until ``release`` is set."""
         self.handler.send("SYNTH_START", "0", "voice", "text")
         assert self.hanging.wait(DEADLINE)
 
@@ -87,7 +87,7 @@ class Comeback:
 
 
 def close_amid_lines(it: Comeback) -> None:
-    """Our close while many lines wait, more than close_timeout lets out."""
+    """Our close while more lines wait than can be sent within close_timeout."""
     it.handler.send_lines([f"QUEUED|{number}|{'x' * 500}" for number in range(1500)])
     it.handler.close()
 
@@ -108,7 +108,7 @@ def close_amid_threads(it: Comeback) -> None:
 
 
 def restart_server(it: Comeback) -> None:
-    """The server ends, and is started again."""
+    """Shut the server down, and start it again."""
     port = it.server.port
     it.server.shutdown()
     it.server._wanted_port = port
@@ -116,7 +116,7 @@ def restart_server(it: Comeback) -> None:
 
 
 def restart_agent(it: Comeback) -> None:
-    """The agent's user quits, and starts it again."""
+    """Quit the agent, and start it again."""
     it.agent.leave()
     it.agent.start()
 
@@ -144,13 +144,13 @@ class FirstLineTest(TestCase):
     """The first line on the next connection."""
 
     def setUp(self) -> None:
-        # What happens here is worth a warning, or a traceback.
+        # These ends log warnings and tracebacks, as they should.
         logger = logging.getLogger("mmdagent_remote")
         self.addCleanup(logger.setLevel, logger.level)
         logger.setLevel(logging.CRITICAL)
 
     def check(self, it: Comeback, way: Way) -> None:
-        """End a connection some way; the agent is back, whole, and hears the next first line."""
+        """After a connection ends the agent is back, unharmed, and hears the next first line."""
         before = it.handler
         way(it)
         wait_until(lambda: it.handler is not before)
@@ -163,14 +163,14 @@ class FirstLineTest(TestCase):
         self.assertEqual(it.handler.number, before.number + 1, "once back, it stays")
 
     def test_each_way(self) -> None:
-        """Whichever way a connection ends, the first line of the next is intact."""
+        """However a connection ends, the first line of the next one is intact."""
         it = Comeback(self)
         for name, way in WAYS.items():
             with self.subTest(name):
                 self.check(it, way)
 
     def test_ping_timeout(self) -> None:
-        """So it is when an agent that hung was given up, and goes on."""
+        """The next first line is intact when an agent that hung was dropped, and goes on."""
         def hang(it: Comeback) -> None:
             it.hang()
             assert it.handler.wait_closed(DEADLINE)
@@ -181,7 +181,7 @@ class FirstLineTest(TestCase):
         self.assertEqual(it.handlers[0].closes[0][0], 1011)
 
     def test_send_timeout(self) -> None:
-        """So it is when a send to an agent that hung has timed out, in the middle of a frame."""
+        """The next first line is intact after a send timeout in the middle of a frame."""
         def flood(it: Comeback) -> None:
             it.hang()
             with suppress(TimeoutError, ConnectionClosed):
@@ -195,7 +195,7 @@ class FirstLineTest(TestCase):
         self.assertEqual(it.handlers[0].closes[0], (1006, "send timeout"))
 
     def test_shutdown_with_ten(self) -> None:
-        """shutdown() with ten agents takes no time, and each hears the first line after a restart."""
+        """shutdown() with ten agents is quick, and each hears the first line after a restart."""
         server = self.serve(lambda: Greeter(1))
         agents = [SimulatedAgent(server.url, chatter=False, retry_count=1000, hurry=10, name=str(number))
                   for number in range(10)]
@@ -219,7 +219,7 @@ class ExclusiveTest(TestCase):
     """exclusive=True."""
 
     def agent(self, server: Server, **options: Any) -> SimulatedAgent:
-        """A connected agent that has left when the test ends."""
+        """A connected agent that leaves when the test ends."""
         agent = SimulatedAgent(server.url, path="/chat", chatter=False, timeout=DEADLINE, **options)
         self.addCleanup(agent.leave)
         return agent.__enter__()
@@ -236,7 +236,7 @@ class ExclusiveTest(TestCase):
         self.assertEqual(first.received, [])
 
     def test_back_at_once(self) -> None:
-        """An agent that lost its connection, or was restarted, and is back at once, has its path."""
+        """An agent that is back at once after a lost connection or a restart has its path again."""
         paths = []
         busy = threading.Semaphore(0)
         release = threading.Event()
@@ -251,10 +251,10 @@ class ExclusiveTest(TestCase):
 
         server = self.serve(Busy, path="/chat", exclusive=True)
         self.addCleanup(release.set)
-        # With no attempt more: refused once, it would be gone.
+        # It has only one attempt, so a single refusal would end it.
         agent = self.agent(server)
         for number in range(50):
-            # So nobody reads its end.
+            # The handler is busy, so it does not read the end.
             agent.emit("KEY|a")
             self.assertTrue(busy.acquire(timeout=DEADLINE))
             times = agent.connects

@@ -1,5 +1,5 @@
-"""Nothing that hurts MMDAgent-EX ever leaves: all sending calls, from several threads, against what
-its receiving side makes of the frames.
+"""Nothing that harms MMDAgent-EX is ever sent: all sending calls, from several threads, against a
+model of its receiving side.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from mmdagent_remote.websocket.lines import prepare_line
 from ..client import BINARY, CLOSE, TEXT, Client
 from ..support import DEADLINE, Recorder, TestCase, wait_until
 
-#: What the agent is to make of a line or a chunk: its kind, and what it holds.
+#: How the agent should hear a line or a chunk: its kind and its content.
 Heard = tuple[str, Any]
 
 WORDS = {"SNDSTRM", "SNDFILE", "SNDBRKS"}
@@ -59,14 +59,14 @@ class Call(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What a call was to bring to the agent, and whether it must have."""
+    """What the agent should hear of a call, and whether it must."""
 
     heard: list[Heard]
     is_certain: bool
 
 
 def kinds_of_bytes(data: bytes) -> list[Any]:
-    """The same bytes in all the forms in which they may be given."""
+    """The same bytes in all the types that are accepted."""
     spread = bytes(each for byte in data for each in (byte, 0))
     return [data, bytearray(data), memoryview(data), memoryview(spread)[::2]]
 
@@ -96,7 +96,7 @@ ENDS = st.sampled_from([
 
 @st.composite
 def scripts(draw: Callable[..., Any]) -> list[list[Call]]:
-    """What each of some threads calls; one of them may end the connection, anywhere."""
+    """The calls of several threads, one of which may end the connection at any point."""
     threads = draw(st.lists(st.lists(CALLS, max_size=12), min_size=1, max_size=4))
     if draw(st.booleans()):
         calls = draw(st.sampled_from(threads))
@@ -108,25 +108,25 @@ PROFILES = st.one_of(st.none(), st.builds(
     lambda size, gap: replace(MMDAGENT_EX, max_frame=size, gap=gap, first_line_hold=gap),
     st.sampled_from([5, 7, 8, 16, 100, 1000, 1400]), st.sampled_from([MMDAGENT_EX.gap, 0.001])))
 
-# With frames of a few bytes a line takes so many that a busy machine does not get them out in time.
+# Not frames of a few bytes: a busy machine cannot send all frames of a line in time.
 LARGER = st.one_of(st.none(), st.builds(
     lambda size: replace(MMDAGENT_EX, max_frame=size), st.sampled_from([200, 1000, 1400])))
 
 
 def heard_of_line(line: str) -> list[Heard]:
-    """What the agent is to make of a whole line."""
+    """What the agent should hear of a whole line."""
     if line.startswith(WRAPPER):
         return [("line", line[len(WRAPPER):])] if line != WRAPPER else []
     return [("word" if line.startswith("__AV") or line in WORDS else "line", line)]
 
 
 def heard_of_lines(lines: Iterable[str]) -> list[Heard]:
-    """The same of several, one newline of each not counted."""
+    """What the agent should hear of several lines, each without one newline."""
     return [each for line in lines for each in heard_of_line(re.sub(r"\r?\n\Z", "", line))]
 
 
 def heard_of_chunks(data: bytes) -> list[Heard]:
-    """What the agent is to make of chunks of sound."""
+    """What the agent should hear of chunks of sound."""
     found, at = [], 0
     while at < len(data):
         end = at + 7 + int(data[at + 3:at + 7])
@@ -136,7 +136,7 @@ def heard_of_chunks(data: bytes) -> list[Heard]:
 
 
 def heard_of(call: Call) -> list[Heard]:
-    """What the agent is to make of a call that was not refused."""
+    """What the agent should hear of a call that was not refused."""
     name, arguments = call
     if name in ("send", "broadcast"):
         return heard_of_lines(["|".join(map(str, arguments))])
@@ -154,7 +154,7 @@ def heard_of(call: Call) -> list[Heard]:
 
 
 def heard_of_message(message: Any, to_all: bool) -> list[Heard]:
-    """The same of the calls of websocket-server, which only warn of what they cannot send."""
+    """The same for the calls of websocket-server, which only warn if they cannot send."""
     if isinstance(message, bytes):
         message = message.decode() if message != b"\xff" else None
     if not isinstance(message, str):
@@ -189,7 +189,7 @@ class Caller:
             return Outcome([], True)
         except (ConnectionClosed, TimeoutError):
             return Outcome(heard_of(call), False)
-        # Those say nothing of a connection that is ending.
+        # The calls to all do not report a connection that is ending.
         to_all = call.name in ("broadcast", "send_message_to_all")
         is_certain = not to_all or (self._handler in self._server.connections
                                     and self._handler._connected().is_open)
@@ -197,7 +197,7 @@ class Caller:
 
 
 def frames_of(client: Client) -> list[bytes]:
-    """The payloads of all frames that reach the agent's line buffer, to the end of the connection."""
+    """The payloads of all frames that reach the agent's line buffer until the connection ends."""
     found = []
     try:
         while True:
@@ -205,14 +205,14 @@ def frames_of(client: Client) -> list[bytes]:
             if frame.opcode in (TEXT, BINARY, 0) or frame.opcode == CLOSE and frame.payload:
                 found.append(frame.payload)
             if frame.opcode == CLOSE:
-                client.sock.close()  # As it does: a FIN.
+                client.sock.close()  # A FIN, as the agent does.
                 return found
     except (EOFError, ConnectionError):
         return found
 
 
 def is_interleaving(heard: Sequence[Heard], callers: Sequence[Sequence[Outcome]]) -> bool:
-    """Whether all that must be heard was, once, with nothing else and each caller's in its order."""
+    """Whether exactly what must be heard was heard, once, and each caller's calls in order."""
     rows = [[(each, outcome.is_certain) for outcome in outcomes for each in outcome.heard]
             for outcomes in callers]
     places = {(0,) * len(rows)}
@@ -225,7 +225,7 @@ def is_interleaving(heard: Sequence[Heard], callers: Sequence[Sequence[Outcome]]
 
 
 def _next(row: Sequence[tuple[Heard, bool]], at: int, wanted: Heard) -> Optional[int]:
-    # Where a caller is after this was heard of it; what was not certain may be passed over.
+    # The caller's place after `wanted` was heard. Outcomes that were not certain may be skipped.
     while at < len(row):
         heard, certain = row[at]
         at += 1
@@ -237,17 +237,17 @@ def _next(row: Sequence[tuple[Heard, bool]], at: int, wanted: Heard) -> Optional
 
 
 class PromiseCase(TestCase):
-    """An agent that records, and threads that call."""
+    """A client that records frames, and threads that call."""
 
     def setUp(self) -> None:
-        # A WebsocketServer sets up logging.
+        # A WebsocketServer sets up logging, which is undone here.
         logger = logging.getLogger("mmdagent_remote")
         self.addCleanup(logger.removeHandler, callbacks._printer)
         self.addCleanup(logger.setLevel, logger.level)
 
     def play(self, threads: Sequence[Sequence[Call]], profile: Optional[Profile] = None,
              close_timeout: float = DEADLINE) -> tuple[list[bytes], list[list[Outcome]]]:
-        """Let the threads call at once; the frames that arrived, and the outcomes of each thread."""
+        """Run the threads at once; return the frames that arrived, and each thread's outcomes."""
         with WebsocketServer(loglevel=logging.CRITICAL, profile=profile,
                              close_timeout=close_timeout) as server:
             with Client(server, "/chat", mmdagent=True) as client:
@@ -268,9 +268,9 @@ class PromiseCase(TestCase):
 
     def check(self, frames: Sequence[bytes], outcomes: Sequence[Sequence[Outcome]], *,
               is_whole: bool = False) -> None:
-        """The agent took no harm, heard all, and will hear the first line of its next connection.
+        """The agent was not harmed, heard all, and will hear the first line of its next connection.
 
-        With `is_whole` set, each frame is to be whole lines, issued at once.
+        With `is_whole` set, each frame must be whole lines, issued at once.
         """
         receiver = Receiver()
         heard: list[Heard] = []
@@ -293,12 +293,12 @@ def _heard(happening: Any) -> Heard:
 
 
 class AnyCallsTest(PromiseCase):
-    """All sending calls, with anything."""
+    """All sending calls, with any arguments."""
 
     @settings(deadline=None, derandomize=True, max_examples=60, database=None)
     @given(scripts())
     def test_nothing_hurts(self, threads: list[list[Call]]) -> None:
-        """Whatever is called: it takes no harm, and issues each line once, in its thread's order."""
+        """No calls harm the agent, and it issues each line once, in its thread's order."""
         self.check(*self.play(threads), is_whole=True)
 
     @settings(deadline=None, derandomize=True, max_examples=40, database=None)
@@ -316,7 +316,7 @@ class AnyCallsTest(PromiseCase):
         self.check(*self.play(threads, profile))
 
     def test_each_call_with_each_argument(self) -> None:
-        """Each call with each nasty argument, a line of words behind each: nothing hurts it."""
+        """Each call with each nasty argument, followed by a good line, does no harm."""
         calls = [Call(name, (text,)) for text in NASTY for name in (
             "send", "write_line", "send_text", "broadcast", "send_message", "send_message_to_all")]
         calls += [Call("send_lines", ([text, "B"],)) for text in NASTY]
@@ -324,7 +324,7 @@ class AnyCallsTest(PromiseCase):
         calls += [Call("send_binary", (each,)) for data in NASTY_BYTES for each in kinds_of_bytes(data)]
         for size in (None, 7, 1400):
             with self.subTest(size):
-                # One that takes lines and one that takes chunks are enough where frames are small.
+                # With small frames one call for lines and one for chunks are enough.
                 spaced = [each for call in calls if size is None or call.name in (
                     "write_line", "send_binary") and len(call.arguments[0]) < 3000
                           for each in (call, Call("send", ("GOOD", "line")))]
@@ -333,7 +333,7 @@ class AnyCallsTest(PromiseCase):
                 self.check(frames, outcomes, is_whole=size is None)
 
     def test_many_threads(self) -> None:
-        """Lines and chunks of sixteen threads never mix, in small frames too, and amid a close."""
+        """Lines and chunks of sixteen threads never mix, even in small frames or during a close."""
         chunk = b"SND0400" + b"\n\0S\xff" * 100
         threads = [[call for number in range(12) for call in (
             Call("send", ("LINE", thread, number, "x" * 90 * (number % 4) or "S")),
@@ -349,7 +349,7 @@ class AnyCallsTest(PromiseCase):
 
     # The connection's own thread cuts the sender off as soon as close_timeout is over.
     def test_a_close_amid_a_line(self) -> None:
-        """A close whose time is over while a line leaves in many frames still lets out its rest."""
+        """A close whose timeout passes while a line is sent in many frames still sends its rest."""
         profile = replace(MMDAGENT_EX, max_frame=100, gap=0.001, first_line_hold=0.0)
         server = self.serve(Recorder, profile=profile, close_timeout=0, max_send_queue=50_000)
         logging.getLogger("mmdagent_remote").setLevel(logging.CRITICAL)

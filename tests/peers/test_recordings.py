@@ -14,7 +14,7 @@ class ReplayTests(TestCase):
     """Every recorded line arrives, however its bytes are cut."""
 
     def replay(self, payloads: list[bytes], expected: list[str]) -> None:
-        """Send frames whole, byte by byte, and cut at random places; compare the lines."""
+        """Send frames whole, byte by byte and cut at random places, and compare the lines."""
         request = (DATA / "handshake.txt").read_bytes()
         stream = request + b"".join(frame(payload, TEXT) for payload in payloads)
         chance = random.Random(len(stream))
@@ -32,14 +32,14 @@ class ReplayTests(TestCase):
             server.shutdown()
 
     def test_session(self) -> None:
-        """A whole session: every message once, in order, without its newline."""
+        """Of a whole session every message arrives once, in order, without its newline."""
         frames = json.loads((DATA / "session.json").read_text("utf-8"))["frames"]
         texts = [each["text"] for each in frames]
         self.assertTrue(all(text.endswith("\n") and text.count("\n") == 1 for text in texts))
         self.replay([text.encode() for text in texts], [text[:-1] for text in texts])
 
     def test_all_log(self) -> None:
-        """With AllLog each frame is a log line with two or three newlines: one line each."""
+        """With AllLog each frame, a log line with two or three newlines, is one line."""
         payloads = [ast.literal_eval(line) for line in (DATA / "alllog.txt").read_text().splitlines()]
         self.replay(payloads, [payload.decode().rstrip("\n") for payload in payloads])
 

@@ -1,4 +1,4 @@
-"""MMDAgent-EX hears what on_open says, can always talk, and is never given up without need."""
+"""MMDAgent-EX hears what on_open sends, can always send, and is never dropped without need."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from mmdagent_remote.testing import SimulatedAgent
 from ..client import PING, PONG, Client, frame
 from ..support import DEADLINE, Recorder, TestCase, wait_until
 
-#: Generous: tens of milliseconds are promised, and without what makes them it is more than this.
+#: Generous: tens of milliseconds are promised, and without the mechanisms for that it takes longer.
 LATE = 0.5
 
 T = TypeVar("T", bound=Recorder)
 
 
 class TalkCase(TestCase):
-    """Connects simulated agents, as delicate as the real one."""
+    """Connects simulated agents that are as fragile as the real one."""
 
     def agent(self, url: str, **options: Any) -> SimulatedAgent:
-        """A started agent that has left when the test ends."""
+        """A started agent that leaves when the test ends."""
         agent = SimulatedAgent(url, **{"chatter": False, "timeout": DEADLINE, **options})
         self.addCleanup(agent.leave)
         return agent.start()
@@ -33,7 +33,7 @@ class TalkCase(TestCase):
         """A connected agent, and its handler."""
         server = self.serve(kind, **options)
         agent = self.agent(server.url, **agent_options or {})
-        # The server knows of it earlier; what it says before is lost.
+        # The server lists it earlier, and what it says before it is connected is lost.
         agent.wait_connected()
         handler = server.wait_connected(DEADLINE)
         assert isinstance(handler, kind)
@@ -41,7 +41,7 @@ class TalkCase(TestCase):
 
 
 class Eager(Recorder):
-    """Says at once as many lines as its client asks for."""
+    """Sends at once as many lines as its client asks for."""
 
     def on_open(self) -> None:
         for number in range(int(self.query["lines"][0])):
@@ -54,7 +54,7 @@ class OnOpenTest(TalkCase):
 
     def test_all_arrive(self) -> None:
         """Any number of lines sent in on_open arrives in order, soon, on a hundred connections."""
-        # A ping that comes so late still pushes out what is stuck: then it is seen as late, not as lost.
+        # A ping after LATE seconds pushes out a stuck line, which then counts as late, not as lost.
         server = self.serve(Eager, ping_interval=LATE)
         times = []
         for round_number in range(20):
@@ -72,7 +72,7 @@ class OnOpenTest(TalkCase):
 
 
 class Stamping(Recorder):
-    """Notes when each of the agent's own words came."""
+    """Notes when each of the agent's own lines came."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -90,13 +90,13 @@ class FloodTest(TalkCase):
     """A loop of sends."""
 
     def test_it_talks_meanwhile(self) -> None:
-        """A loop of 3000 sends arrives whole and in order, and what the agent says comes meanwhile."""
+        """A loop of 3000 sends arrives whole and in order, and the agent's lines come meanwhile."""
         lines, delays, meanwhile = self.flood(3000)
         self.assertGreater(lines, 5)
         self.assertLess(statistics.median(delays), LATE)
         self.assertGreater(meanwhile, lines // 2, "most of it came before the last line was there")
 
-    # What is remembered is the last 4096 lines; those that still wait to be sent must not count.
+    # The last 4096 lines are remembered. Lines that still wait to be sent must not count.
     def test_echoes_of_a_long_queue(self) -> None:
         """Every line that comes back is an echo, however many wait to be sent."""
         agent, handler = self.pair(Stamping)
@@ -106,7 +106,7 @@ class FloodTest(TalkCase):
         self.assertEqual(handler.times, {})
 
     def flood(self, count: int) -> tuple[int, list[float], int]:
-        """Send so many lines; how many events the agent said, their delays, how many came meanwhile."""
+        """Send lines; return the agent's event count, their delays, and how many came meanwhile."""
         agent, handler = self.pair(Stamping)
         lines = [f"LINE|{number:05}|{'x' * 200}" for number in range(count)]
         sender = self.in_thread(lambda: [handler.send(line) for line in lines])
@@ -115,7 +115,7 @@ class FloodTest(TalkCase):
             line = f"KEY|{len(said)}"
             said[line] = time.monotonic()
             agent.emit(line)
-            time.sleep(0.03)  # The pace of somebody who types, and leaves the processor to others.
+            time.sleep(0.03)  # The pace of a typist, which leaves the processor to the others.
         last = time.monotonic()
         sender.join(DEADLINE)
         wait_until(lambda: handler.echoed == count and len(handler.times) == len(said))
@@ -127,7 +127,7 @@ class FloodTest(TalkCase):
 
 
 class Troubled(Recorder):
-    """Fails in each hook, and is away when it is told to be."""
+    """Raises in each hook, and blocks when a line tells it to."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -145,17 +145,17 @@ class Troubled(Recorder):
 
 
 class NeedTest(TalkCase):
-    """What is no need to end a connection."""
+    """Events that are no reason to end a connection."""
 
     def test_errors_and_absence(self) -> None:
-        """A handler that raises at every line, and is away for many pings, keeps its one connection."""
+        """A handler that raises at every line and blocks for many pings keeps its connection."""
         agent, handler = self.pair(Troubled, {"dies_when_lost": True},
                                    ping_interval=0.05, ping_timeout=2)
         agent.emit("FAIL|1")
         agent.emit("WAIT")
         agent.emit("FAIL|2")
         wait_until(lambda: "WAIT" in handler.messages_seen)
-        # The attendant looks once a second, and more often than twice in this time.
+        # The attendant checks once a second, so more than twice in this time.
         self.assertFalse(handler.wait_closed(4.0))
         handler.release.set()
         handler.send("STILL", "there")
@@ -168,7 +168,7 @@ class NeedTest(TalkCase):
         self.assertTrue(agent.connected and agent.connects == 1 and agent.crashed is None)
 
     def test_one_late_pong(self) -> None:
-        """A ping that is answered only after the next one was asked does not end the connection."""
+        """A ping that is answered only after the next one was sent does not end the connection."""
         server = self.serve(Recorder, ping_interval=0.1, ping_timeout=3)
         with Client(server, "/chat", mmdagent=True) as client:
             handler = server.wait_connected(DEADLINE)

@@ -14,7 +14,7 @@ from tests.samples.test_samples import SAMPLES, Program
 from tests.samples.test_chat import ARGUMENTS
 from tests.samples.test_dialogue import DialogueCase, load
 
-# Stands for espeak-ng, which is not on every machine; what is said becomes its sound.
+# Replaces espeak-ng, which is not on every machine. The text determines the length of the sound.
 _NO_ESPEAK = "import shutil\nshutil.which = lambda name: None\n"
 _FAKE_ESPEAK = """
 import io, shutil, subprocess, wave
@@ -32,7 +32,7 @@ shutil.which = lambda name: name
 subprocess.run = run
 """
 
-# Stands for sounddevice: a machine with a microphone, or with none, or without PortAudio.
+# Replaces sounddevice: a machine with a microphone, without one, or without PortAudio.
 _FAKE_DEVICE = """
 import sys, threading
 from types import ModuleType
@@ -80,7 +80,7 @@ class AudioCase(DialogueCase):
         return self.program(SAMPLES / name, prepare + ARGUMENTS % (arguments,))
 
     def sound_of(self, agent: SimulatedAgent) -> bytes:
-        """What an agent has heard when the sound is through."""
+        """The sound that an agent has heard once it has ended."""
         agent.expect("SNDBRKS", DEADLINE)
         return agent.audio
 
@@ -89,7 +89,7 @@ class LipsyncTest(AudioCase):
     """``lipsync_wav.py``."""
 
     def test_a_file(self) -> None:
-        """A file is played, the seconds are shown, and the program ends well."""
+        """A file is played, the seconds are shown, and the program ends with status 0."""
         sound = random.Random(1).randbytes(16000)
         with TemporaryDirectory() as directory:
             path = Path(directory, "声.wav")
@@ -111,13 +111,13 @@ class LipsyncTest(AudioCase):
         program.expect("Played.")
 
     def test_nothing_to_play(self) -> None:
-        """Without a file and without espeak-ng, or with a file that is none, it says so in one line."""
+        """Without a file and espeak-ng, or with a bad file, it says so in one line."""
         program = self.start("lipsync_wav.py", prepare=_NO_ESPEAK)
         self.assertEqual(program.wait(), 1)
         self.assertEqual(program.err, ["Name a sound file, or install espeak-ng, which can make one."])
         for name, words in (("no such.wav", "No such file"), (__file__, "no sound file")):
             program = self.start("lipsync_wav.py", name)
-            # Not until it is connected: on a busy machine that is over before anybody looks.
+            # Not waited until it is connected: on a busy machine it may be over before a look.
             agent = SimulatedAgent(f"ws://127.0.0.1:{program.port}/chat", chatter=False, retry_count=100)
             self.addCleanup(self.leave_well, agent.start())
             self.assertEqual(program.wait(), 1)
@@ -129,7 +129,7 @@ class VoiceTest(AudioCase):
     """``tts_voice.py``."""
 
     def test_sentences(self) -> None:
-        """A text is made and played sentence by sentence; the end of the input waits for its end."""
+        """A text is made and played sentence by sentence; the end of the input waits for it."""
         program = self.start("tts_voice.py", "--voice", "espeak", prepare=_FAKE_ESPEAK)
         agent = self.agent(program)
         program.expect("MMDAgent-EX is connected. Type what it shall say.")
@@ -139,7 +139,7 @@ class VoiceTest(AudioCase):
         self.check_ctrl_c(program)
 
     def test_stop(self) -> None:
-        """An empty line stops the voice; a voice that is not there is told, and the program goes on."""
+        """An empty line stops the voice, and the program goes on."""
         program = self.start("tts_voice.py")
         agent = self.agent(program)
         program.tell("A long text. " * 30)
@@ -151,7 +151,7 @@ class VoiceTest(AudioCase):
         self.check_ctrl_c(program)
 
     def test_a_voice_that_is_not_there(self) -> None:
-        """What a voice raises is told, and the program goes on."""
+        """A voice that is not installed is reported by its error, and the program goes on."""
         prepare = "import os\nos.environ['PATH'] = ''\n"
         program = self.start("tts_voice.py", "--voice", "espeak", prepare=prepare)
         self.agent(program)
@@ -165,7 +165,7 @@ class MicrophoneTest(AudioCase):
     """``microphone.py``."""
 
     def test_speaks(self) -> None:
-        """What the microphone hears is played live; after a reconnect, too; Ctrl-C ends it."""
+        """The microphone is played live, also after a reconnect, until Ctrl-C ends it."""
         program = self.start("microphone.py", prepare=_FAKE_DEVICE % {"is_there": True})
         agent = self.agent(program)
         agent.expect("SNDSTRM", DEADLINE)

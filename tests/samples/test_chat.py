@@ -12,7 +12,7 @@ from tests.support import DEADLINE, wait_until
 from tests.samples.test_samples import SAMPLES, Program
 from tests.samples.test_dialogue import VOICE, AgentMixin, DialogueCase, load, spoken
 
-# The script finds these behind its own name, as from a command line.
+# The script finds these arguments behind its own name, as from a command line.
 ARGUMENTS = """
 import runpy, sys
 def run_path(script, run_path=runpy.run_path, **options):
@@ -21,7 +21,7 @@ def run_path(script, run_path=runpy.run_path, **options):
 runpy.run_path = run_path
 """
 
-# OpenAI's client is not there, whatever the machine has; or it is this one.
+# OpenAI's client is missing, whatever the machine has, or replaced by this one.
 _NO_OPENAI = "import sys; sys.modules['openai'] = None\n"
 _FAKE_OPENAI = """
 import sys
@@ -55,12 +55,12 @@ class ChatTest(DialogueCase):
         return self.program(SAMPLES / "chat_llm.py", prepare + ARGUMENTS % (arguments,))
 
     def answer(self, text: str, number: int) -> list[str]:
-        """What the canned model says, by sentences."""
+        """The sentences that the canned model answers."""
         return [f"You said {text}.", f"As far as I remember that was number {number}.",
                 "What else do you want to tell me?"]
 
     def test_speaks_by_sentences(self) -> None:
-        """The answer is spoken sentence by sentence, the first before the last is there."""
+        """The answer is spoken by sentences, the first before the last is generated."""
         program = self.chat()
         self.assertEqual(program.port_in_script, 9001)
         agent = self.agent(program, speech_time=0.01)
@@ -72,7 +72,7 @@ class ChatTest(DialogueCase):
         self.check_ctrl_c(program)
 
     def test_barge_in(self) -> None:
-        """RECOG_EVENT_START ends the answer for good; the next is spoken whole."""
+        """RECOG_EVENT_START ends the whole answer, and the next one is spoken in full."""
         agent = self.agent(self.chat(), speech_time=60.0)
         agent.emit("RECOG_EVENT_STOP|one")
         agent.expect(f"SYNTH_START|0|{VOICE}|You said one.", DEADLINE)
@@ -83,7 +83,7 @@ class ChatTest(DialogueCase):
         self.speaks(agent, "You said one.", *self.answer("two", 2))
 
     def test_reconnect(self) -> None:
-        """After the connection was lost the dialogue goes on where it was."""
+        """After a lost connection the dialogue goes on where it was."""
         program = self.chat()
         agent = self.agent(program, speech_time=0.01)
         agent.emit("RECOG_EVENT_STOP|one")
@@ -96,7 +96,7 @@ class ChatTest(DialogueCase):
         self.check_ctrl_c(program)
 
     def test_each_agent_has_its_own_history(self) -> None:
-        """A second agent begins at the beginning."""
+        """A second agent has its own, empty history."""
         program = self.chat()
         first, second = (self.agent(program, speech_time=0.01) for _ in range(2))
         program.expect("/chat-1 is connected, its history has 0 entries")
@@ -106,7 +106,7 @@ class ChatTest(DialogueCase):
 
     @unittest.skipUnless(os.name == "posix", "Ctrl-C cannot be pressed here for one process alone")
     def test_ctrl_c_while_it_speaks(self) -> None:
-        """Ctrl-C in the middle of an answer ends the program as quietly."""
+        """Ctrl-C in the middle of an answer ends the program quietly."""
         program = self.chat()
         agent = self.agent(program, speech_time=60.0)
         agent.emit("RECOG_EVENT_STOP|hello")
@@ -125,7 +125,7 @@ class ChatTest(DialogueCase):
                 self.assertEqual(program.err, [text])
 
     def test_with_openai(self) -> None:
-        """With its client the model gets a system prompt and the history, and its answer is spoken."""
+        """OpenAI's client gets a system prompt and the history, and its answer is spoken."""
         program = self.chat("--openai", "some-model", prepare=_FAKE_OPENAI % False)
         agent = self.agent(program, speech_time=0.01)
         agent.emit("RECOG_EVENT_STOP|hello")
@@ -151,7 +151,7 @@ class ChatModelTest(AgentMixin):
         return server.state["/"], self.agent_at(server.url, **options)
 
     def model(self, history: Any) -> Iterator[str]:
-        """One that notes its history, and whose second sentence is long in coming."""
+        """A model that notes its history, and takes long for its second sentence."""
         self.seen.append([f"{entry['role']}: {entry['content']}" for entry in history])
         yield from ("Wait", " a bit. ", "That ", "is it. ", "Good.")
 
@@ -170,7 +170,7 @@ class ChatModelTest(AgentMixin):
             ["user: one"], ["user: one", "assistant: Wait a bit.", "user: two"]])
 
     def test_typed_text_interrupts(self) -> None:
-        """A RECOG_EVENT_STOP alone, as typed text makes it, ends the answer before."""
+        """A RECOG_EVENT_STOP alone, as after typed text, ends the answer before it."""
         _, agent = self.chat(self.model, speech_time=60.0)
         for text in ("one", "two"):
             agent.emit(f"RECOG_EVENT_STOP|{text}")
@@ -189,7 +189,7 @@ class ChatModelTest(AgentMixin):
         self.assertEqual(state["history"][0], {"role": "user", "content": "3"})
 
     def test_model_that_fails(self) -> None:
-        """The model's error is told, what it said before is spoken, and the next answer comes."""
+        """A model's error is reported, what came before is spoken, and the next answer comes."""
         def fail(history: Any) -> Iterator[str]:
             yield "Well. "
             if len(history) == 1:

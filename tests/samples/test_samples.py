@@ -31,10 +31,16 @@ from tests.support import DEADLINE, PROJECT, TestCase, wait_until
 
 SAMPLES = PROJECT / "samples"
 
-# Runs a script as __main__, but each Server that it makes takes a free port, and tells it. A parent
-# that ignores Ctrl-C passes that on, so the handler of a normal start is set here.
+# Runs a script as __main__, but each Server that it makes takes a free port, and prints it. A child
+# inherits that its parent ignores Ctrl-C, so the handler of a normal start is set here.
 _DRIVER = """
-import runpy, signal, sys
+import builtins, runpy, signal, sys
+def print_whole(*values, sep=" ", end="\\n", file=None, flush=False):
+    # Text and newline in one write: with -u, lines of two threads would merge.
+    file = file or sys.stdout
+    file.write(sep.join(map(str, values)) + end)
+    file.flush()
+builtins.print = print_whole
 from mmdagent_remote import Server
 from mmdagent_remote.connection import transport
 transport.SLICED_WAITS = %r
@@ -51,14 +57,14 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 runpy.run_path(sys.argv[1], run_name="__main__")
 """
 
-# Flask's own port, likewise; werkzeug tells it on standard error.
+# Makes Flask take a free port as well, which werkzeug prints on standard error.
 _FLASK = """
 import flask
 run = flask.Flask.run
 flask.Flask.run = lambda self, **options: run(self, **{**options, "port": 0})
 """
 
-# Stands in for a person at the window: obeys lines on standard input ("type X", "press", "close"),
+# Replaces the user at the window: carries out lines on standard input ("type X", "press", "close"),
 # and prints the texts of all widgets, as JSON, whenever they have changed.
 _PERSON = """
 import json, os, queue, threading, tkinter
@@ -145,7 +151,7 @@ class Program:
         def search() -> Optional[re.Match[str]]:
             found = (re.search(pattern, line) for line in list(self.err))
             return next((match for match in found if match), None)
-        wait_until(lambda: search() or not self.is_running, f"{pattern} in {self.err}")
+        wait_until(lambda: search() or not self.is_running, lambda: f"{pattern} in {self.err}")
         match = search()
         if match is None:
             raise AssertionError(f"no {pattern!r} in {self.err}")
@@ -167,12 +173,15 @@ class Program:
         return self._process.poll() is None
 
     def expect(self, *lines: str) -> None:
-        """Wait until these are on standard output, one behind another, with others between."""
+        """Wait until these lines are on standard output, in this order, with others between."""
         def came() -> bool:
             rest = iter(list(self.out))
             return all(line in rest for line in lines)
-        wait_until(lambda: came() or not self.is_running, f"{lines} in {self.out}")
-        wait_until(came, f"{lines} in {self.out}; on standard error: {self.err}")
+
+        def what() -> str:
+            return f"{lines} in {self.out}; on standard error: {self.err}"
+        wait_until(lambda: came() or not self.is_running, what)
+        wait_until(came, what)
 
     def tell(self, line: str) -> None:
         """Write a line to its standard input."""
@@ -192,10 +201,10 @@ class Program:
         return status
 
     def end(self) -> None:
-        """Give everything back, however it stands."""
+        """End the process if it still runs, and close its pipes."""
         if self.is_running or any(reader.is_alive() for reader in self._readers):
             if os.name == "posix":
-                # With whatever it has started itself, which would keep our pipes open.
+                # The whole group: processes that it has started would keep our pipes open.
                 with suppress(ProcessLookupError):
                     os.killpg(self._process.pid, signal.SIGKILL)
             else:
@@ -207,7 +216,7 @@ class Program:
 
 
 class Client:
-    """A real client, in the words of these tests: lines out, lines in, and leave."""
+    """A real client, reduced to what these tests do: lines out, lines in, and leave."""
 
     def __init__(self, connection: Any, leave: Callable[[], object], **recv_options: float) -> None:
         self.leave = leave
@@ -217,7 +226,7 @@ class Client:
 
     @classmethod
     def mmdagent(cls, port: int) -> Client:
-        """One that says it is MMDAgent-EX, and like it sends no Origin and leaves without a Close."""
+        """A client that says it is MMDAgent-EX, sends no Origin, and leaves without a Close."""
         connection = websocket.create_connection(
             f"ws://127.0.0.1:{port}/chat", timeout=DEADLINE, suppress_origin=True,
             header=["X-App-Type: MMDAgent"])
@@ -225,7 +234,7 @@ class Client:
 
     @classmethod
     def other(cls, port: int) -> Client:
-        """One that does not, from another library."""
+        """A client of another library that does not say it is MMDAgent-EX."""
         stack = ExitStack()
         connection = stack.enter_context(connect(f"ws://127.0.0.1:{port}/", open_timeout=DEADLINE))
         return cls(connection, stack.close, timeout=DEADLINE)
@@ -270,15 +279,15 @@ class ProgramCase(TestCase):
         return client
 
     def check_clean(self, program: Program) -> None:
-        """The program has ended well."""
+        """The program ends with status 0, without a traceback or ResourceWarning."""
         err = "\n".join(program.err)
         self.assertEqual(program.wait(), 0, err)
         self.assertNotIn("Traceback", err)
         self.assertNotIn("ResourceWarning", err)
 
     def check_ctrl_c(self, program: Program) -> None:
-        """Ctrl-C ends the program well, while its clients are connected."""
-        if os.name == "posix":  # Elsewhere a test cannot press it for one process alone.
+        """Ctrl-C ends the program cleanly, while its clients are connected."""
+        if os.name == "posix":  # Elsewhere a test cannot send Ctrl-C to one process alone.
             program.interrupt()
             self.check_clean(program)
 
@@ -323,7 +332,7 @@ class ScriptTest(ProgramCase):
         self.check_ctrl_c(program)
 
     def test_send_and_receive_goes_on_when_a_client_has_left(self) -> None:
-        """The spawned thread of a connection that ended makes no noise."""
+        """The spawned thread of a connection that ended logs nothing."""
         program = self.sample("send_and_receive.py")
         agent, other = self.clients(program)
         agent.leave()
@@ -333,10 +342,11 @@ class ScriptTest(ProgramCase):
         self.check_ctrl_c(program)
 
     def test_callbacks(self) -> None:
-        """It prints who comes, what they say and who leaves, and sends TEST_MESSAGE to all."""
+        """It prints connects, messages and disconnects, and sends TEST_MESSAGE to all."""
         program = self.sample("callbacks.py")
         agent, other = self.clients(program)
-        program.expect("Client 1 is connected", "Client 2 is connected")
+        program.expect("Client 1 is connected")
+        program.expect("Client 2 is connected")
         for _ in range(2):
             self.assertEqual((agent.hear(), other.hear_text()), ("TEST_MESSAGE", "TEST_MESSAGE"))
         agent.say("KEY|a", "RECOG_EVENT_STOP|こんにちは")
@@ -370,7 +380,7 @@ class ScriptTest(ProgramCase):
         self.assertEqual(program.err[-1], "KeyboardInterrupt")
 
     def test_blocking_handler(self) -> None:
-        """What was recognised is said back, and nothing else is answered."""
+        """A recognised text is said back, and nothing else is answered."""
         program = self.sample("blocking_handler.py")
         for client in self.clients(program):
             client.say("RECOG_EVENT_START", "RECOG_EVENT_STOP|hello", "KEY|a", "RECOG_EVENT_STOP|you")
@@ -399,7 +409,7 @@ class FlaskAppTest(ProgramCase):
         return self.fetch(urllib.request.Request(self.site + "/send", body, headers))
 
     def fetch(self, request: urllib.request.Request) -> tuple[int, str]:
-        """The status and the body, also of an error."""
+        """The status and the body, also for an error."""
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
             with opener.open(request, timeout=DEADLINE) as response:
@@ -409,7 +419,7 @@ class FlaskAppTest(ProgramCase):
                 return error.code, error.read().decode()
 
     def messages(self) -> Any:
-        """What the page knows as JSON."""
+        """The page's messages as JSON."""
         return json.loads(self.get("/messages"))
 
     def test_shows_messages(self) -> None:
@@ -428,14 +438,14 @@ class FlaskAppTest(ProgramCase):
         self.check_ctrl_c(self.program_)
 
     def test_keeps_the_last_hundred(self) -> None:
-        """Older lines leave."""
+        """The page keeps the last hundred lines."""
         agent = self.client(Client.mmdagent(self.program_.port))
         agent.say(*(f"KEY|{number}" for number in range(105)))
         wait_until(lambda: self.messages()[-1:] == ["KEY|104"])
         self.assertEqual(self.messages(), [f"KEY|{number}" for number in range(5, 105)])
 
     def test_sends(self) -> None:
-        """A line of the form reaches everybody, and the browser is sent back to the page."""
+        """A line of the form reaches all clients, and the browser is redirected to the page."""
         clients = self.clients(self.program_)
         wait_until(lambda: "2 connected" in self.get("/"))
         status, page = self.post("TIMER_START|t|1")
@@ -446,7 +456,7 @@ class FlaskAppTest(ProgramCase):
         self.check_ctrl_c(self.program_)
 
     def test_says_why_it_did_not_send(self) -> None:
-        """A line that cannot be carried, nobody there, and a page of another site."""
+        """It gives the reason for an invalid line, no client, and a page of another site."""
         status, page = self.post("")
         self.assertEqual(status, 400)
         self.assertIn("Not sent: the line is empty", page)
@@ -458,7 +468,7 @@ class FlaskAppTest(ProgramCase):
 
 
 class TkWindowTest(ProgramCase):
-    """``tk_window.py``, on a display, with a robot in the place of a person."""
+    """``tk_window.py``, on a display, with a script in place of the user."""
 
     def setUp(self) -> None:
         if find_spec("tkinter") is None or find_spec("_tkinter") is None:
@@ -466,7 +476,7 @@ class TkWindowTest(ProgramCase):
         self.window = self.program(SAMPLES / "tk_window.py", _PERSON, self.display())
 
     def display(self) -> dict[str, str]:
-        """A display of our own where there can be one, else that of the machine."""
+        """A display of our own if Xvfb is there, else that of the machine."""
         if not sys.platform.startswith("linux"):
             return {}
         xvfb = shutil.which("Xvfb")
@@ -483,24 +493,25 @@ class TkWindowTest(ProgramCase):
             os.close(write_end)
             self.addCleanup(process.wait, DEADLINE)
             self.addCleanup(process.terminate)
-            number = numbers.readline().strip()  # It ends with Xvfb, should that fail.
+            number = numbers.readline().strip()  # The read ends at Xvfb's end, should that fail.
         if not number:
             self.skipTest("Xvfb does not start")
         return {"DISPLAY": f":{number}"}
 
     def see(self, *parts: str) -> list[str]:
-        """Wait until these are in the window; returns the texts of its widgets."""
+        """Wait until these texts are in the window; returns the texts of its widgets."""
         def came() -> Optional[list[str]]:
             texts = json.loads(self.window.out[-1]) if self.window.out else []
             return texts if all(any(part in text for text in texts) for part in parts) else None
-        wait_until(lambda: came() or not self.window.is_running, f"{parts} in {self.window.out[-1:]}")
+        wait_until(lambda: came() or not self.window.is_running,
+                   lambda: f"{parts} in {self.window.out[-1:]}")
         texts = came()
         if texts is None:
             self.fail(f"{parts} not in {self.window.out[-1:]}; {self.window.err}")
         return texts
 
     def test_shows_messages(self) -> None:
-        """The window shows where it listens, who is there, and what they say."""
+        """The window shows where it listens, the clients, and their messages."""
         self.see(f"ws://localhost:{self.window.port}/", "waiting for MMDAgent-EX")
         self.assertEqual(self.window.port_in_script, 9001)
         agent, other = self.clients(self.window)
@@ -514,7 +525,7 @@ class TkWindowTest(ProgramCase):
         self.check_ctrl_c(self.window)
 
     def test_sends(self) -> None:
-        """What is typed goes to everybody when the button is pressed, and leaves the entry."""
+        """The button sends what is typed to all clients, and clears the entry."""
         clients = self.clients(self.window)
         self.see("2 connected")
         self.window.tell("type TIMER_START|t|1")
@@ -534,7 +545,7 @@ class TkWindowTest(ProgramCase):
         self.assertIn("A||B", self.see("Not sent: field 1 is empty"))
 
     def test_says_that_nobody_is_connected(self) -> None:
-        """A line that reached nobody is not lost in silence."""
+        """It says so when a line reached no client."""
         self.see("waiting")
         self.window.tell("type KEY|a")
         self.window.tell("press")
@@ -549,7 +560,7 @@ class TkWindowTest(ProgramCase):
         self.check_clean(self.window)
 
     def test_keeps_up_with_a_flood(self) -> None:
-        """More lines than the window keeps: the last ones are there, the first ones are not."""
+        """Of more lines than the window keeps the last ones are there, the first ones are not."""
         agent = self.client(Client.mmdagent(self.window.port))
         agent.say(*(f"KEY|{number}" for number in range(2100)))
         texts = self.see("KEY|2099\n")

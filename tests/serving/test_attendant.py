@@ -12,7 +12,7 @@ from ..support import DEADLINE, Recorder, TestCase, wait_until
 
 
 class Busy(Recorder):
-    """Is away in user code from its first message until it is released."""
+    """Blocks in user code from its first message until it is released."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -51,7 +51,7 @@ class AwayTests(TestCase):
             self.assertLess(time.monotonic() - began, 1.0)
 
     def test_close_is_noticed(self) -> None:
-        """While a hook is busy, the peer's Close is answered and known; its lines still arrive."""
+        """While a hook is busy, the peer's Close is noticed and answered; lines still arrive."""
         client, handler = self.start_away()
         client.text("a\nb\n")
         client.send(frame(b"\x03\xe8", CLOSE))
@@ -65,7 +65,7 @@ class AwayTests(TestCase):
         self.assertEqual(handler.closes, [(1000, "")])
 
     def test_fin_is_noticed(self) -> None:
-        """While a hook is busy, the peer's FIN is known; lines before it still arrive."""
+        """While a hook is busy, the peer's FIN is noticed; lines before it still arrive."""
         client, handler = self.start_away()
         client.text("a")
         client.sock.close()
@@ -117,7 +117,7 @@ class AwayTests(TestCase):
         self.assertEqual(handler.closes[0][0], 1011)
 
     def test_working_off_lines_is_away(self) -> None:
-        """While a handler works off lines that came in one message, pings are answered."""
+        """While a handler works through lines that came in one message, pings are answered."""
         class Slow(Recorder):
             def on_message(self, message: Message) -> None:
                 self.wait_closed(0.02)
@@ -153,7 +153,7 @@ class AwayTests(TestCase):
 
 
 class KeepAliveTests(TestCase):
-    """Pings and their verdict."""
+    """When pings are sent, and when a peer is given up."""
 
     def test_silence_is_pinged(self) -> None:
         """After ping_interval of silence a ping with a body is sent."""
@@ -164,7 +164,7 @@ class KeepAliveTests(TestCase):
             self.assertGreater(len(found.payload), 0)
 
     def test_dead_peer(self) -> None:
-        """A peer that is silent for interval and timeout, two pings meanwhile, is given up."""
+        """A peer silent for ping_interval and ping_timeout, with two pings sent, is given up."""
         server = self.serve(Recorder, ping_interval=0.2, ping_timeout=0.2)
         with Client(server) as client:
             handler = server.wait_connected(DEADLINE)
@@ -173,7 +173,7 @@ class KeepAliveTests(TestCase):
             self.assertEqual(handler.closes, [(1011, "keepalive ping timeout")])
 
     def test_any_byte_is_life(self) -> None:
-        """Any byte counts as life, a pong or half a frame."""
+        """Any byte is a sign of life, whether of a pong or of half a frame."""
         server = self.serve(Recorder, ping_interval=0.2, ping_timeout=0.2)
         with Client(server) as client:
             handler = server.wait_connected(DEADLINE)
@@ -183,7 +183,7 @@ class KeepAliveTests(TestCase):
             wait_until(lambda: handler.messages_seen)
 
     def test_no_pings(self) -> None:
-        """ping_interval=None sends none; ping_timeout=None gives nobody up."""
+        """With ping_interval=None no ping is sent; with ping_timeout=None no peer is given up."""
         server = self.serve(Recorder, ping_interval=0.05, ping_timeout=None)
         with Client(server) as client:
             self.assertEqual({client.frame().opcode for _ in range(6)}, {PING})
@@ -195,7 +195,7 @@ class KeepAliveTests(TestCase):
             self.assertEqual(client.frame().opcode, TEXT)
 
     def test_dead_peer_with_stuck_send(self) -> None:
-        """A vanished peer is given up also while a send to it is stuck."""
+        """A vanished peer is given up even while a send to it is stuck."""
         server = self.serve(Recorder, ping_interval=0.2, ping_timeout=0.2, send_timeout=DEADLINE)
         with Client(server):
             handler, ends = server.wait_connected(DEADLINE), []
@@ -211,7 +211,7 @@ class KeepAliveTests(TestCase):
             self.assertEqual(ends, [1011])
 
     def test_stuck_queue(self) -> None:
-        """What broadcast queued for a peer that never reads ends it after send_timeout."""
+        """A peer that never reads what broadcast queued for it is ended after send_timeout."""
         server = self.serve(Recorder, send_timeout=0.3)
         with Client(server):
             handler = server.wait_connected(DEADLINE)

@@ -1,4 +1,4 @@
-"""Listening sockets: all addresses of a host, one port, or nothing."""
+"""Listening sockets: all addresses of a host on one port, or none."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ class ListenTests(TestCase):
         return names
 
     def test_one_port_for_all(self) -> None:
-        """Port 0 is one port that is free on every address."""
+        """Port 0 chooses one port that is free on every address."""
         names = self.close(listen("localhost", 0))
         self.assertEqual(len({port for _, port in names}), 1)
 
     def test_numeric(self) -> None:
-        """A numeric host is that address only."""
+        """A numeric host is only that address."""
         self.assertEqual([host for host, _ in self.close(listen("127.0.0.1", 0))], ["127.0.0.1"])
 
     def test_absent_family(self) -> None:
@@ -44,7 +44,7 @@ class ListenTests(TestCase):
             self.assertEqual([host for host, _ in self.close(listen("localhost", 0))], ["127.0.0.1"])
 
     def test_second_address_in_use(self) -> None:
-        """An address in use fails the whole, and nothing stays bound; port 0 tries another."""
+        """If one address is in use, all fail and none stays bound; port 0 tries another port."""
         real, calls = listener._bind, []
 
         def second_in_use(family: int, address: str, port: int) -> socket.socket:
@@ -70,13 +70,13 @@ class ListenTests(TestCase):
         self.close(listen("127.0.0.1", port))
 
     def test_port_too_large(self) -> None:
-        """A port that is none is an OSError that names it."""
+        """A port that is out of range is an OSError that names it."""
         with self.assertRaises(OSError) as caught:
             listen("127.0.0.1", 70000)
         self.assertIn("70000", str(caught.exception))
 
     def test_exclusive_address_use(self) -> None:
-        """On Windows the port is taken exclusively."""
+        """On Windows the port is bound exclusively."""
         made = []
 
         class Socket(socket.socket):

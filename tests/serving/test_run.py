@@ -1,4 +1,4 @@
-"""``run.py``: the accepting thread, in what the machine can do to it."""
+"""``run.py``: the accepting thread when the system is out of descriptors."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import unittest
 from tests.client import Client, request
 from tests.support import DEADLINE, PROJECT, TestCase
 
-# A server that may open few more files, until it is told otherwise; and whose log raises.
+# A server that may open few more files until it reads a line, and whose log handler raises.
 _SHORT = """
 import logging, os, resource, sys
 from mmdagent_remote import Handler, Server
@@ -35,7 +35,7 @@ with Server(Handler, host="127.0.0.1", port=0) as server:
 
 
 class Address:
-    """What a client needs to know of a server in another process."""
+    """What a client needs to know about a server in another process."""
 
     def __init__(self, port: int) -> None:
         self.address = ("127.0.0.1", port)
@@ -46,7 +46,7 @@ class AcceptTest(TestCase):
     """The thread that accepts."""
 
     def test_survives_a_shortage(self) -> None:
-        """Out of descriptors it says so, even to a log that raises, and goes on later."""
+        """Out of descriptors it logs an error, to a handler that raises, and goes on later."""
         with subprocess.Popen([sys.executable, "-c", _SHORT], cwd=PROJECT, stdin=subprocess.PIPE,
                               stdout=subprocess.PIPE, text=True) as process:
             assert process.stdin and process.stdout

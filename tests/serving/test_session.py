@@ -24,7 +24,7 @@ class Echo(Recorder):
 
 
 class OpeningTests(TestCase):
-    """Requests as they come."""
+    """Requests, however they arrive."""
 
     def test_recorded_request(self) -> None:
         """The real MMDAgent-EX's request is accepted, whole, byte by byte and cut anywhere."""
@@ -49,7 +49,7 @@ class OpeningTests(TestCase):
             self.assertEqual(client.lines(2), ["A", "B"])
 
     def test_bad_requests(self) -> None:
-        """A bad request gets a short readable answer with its status, and no traceback is logged."""
+        """A bad request gets a short readable answer with its status; no traceback is logged."""
         server, good = self.serve(Recorder), request().decode()
         cases = {
             "POST": (good.replace("GET", "POST"), 405),
@@ -78,19 +78,19 @@ class OpeningTests(TestCase):
                 self.assertEqual([bool(each.exc_info) for each in logs.records], [False])
 
     def test_endless_request(self) -> None:
-        """A request that never ends is refused at its bound, not at the end of memory."""
+        """A request that never ends is refused at its bound, not when memory runs out."""
         server = self.serve(Recorder)
         with Client(server, open=False) as client:
             try:
                 for _ in range(800):
                     client.send(b"X" * 65536)
             except OSError:
-                pass  # Cut off meanwhile.
+                pass  # The server has closed the connection.
             else:
                 self.fail("took 50 MB of headers")
 
     def test_silent_client_does_not_delay_others(self) -> None:
-        """A client that says nothing, also to TLS, does not delay another's connection."""
+        """A client that sends nothing, with or without TLS, does not delay another's connection."""
         for context, tls in ((None, None), (server_context(), client_context())):
             with self.assertLogs("mmdagent_remote", logging.WARNING) if context else self.subTest():
                 server = self.serve(Echo, ssl_context=context)
@@ -117,15 +117,15 @@ class TLSTests(TestCase):
             self.assertEqual(client.frame().opcode, PONG)
             client.send(frame(b"\x03\xe8", CLOSE))
             self.assertEqual(client.close_code(), 1000)
-            # A clean end of TLS: a truncated one would raise here.
+            # TLS ended cleanly: a truncated stream would raise SSLError here.
             with self.assertRaises(EOFError):
                 client.frame()
 
     def test_full_duplex(self) -> None:
-        """Much in both directions over one TLS connection keeps every byte in place."""
+        """Much data in both directions over one TLS connection arrives unchanged."""
         server, count, line = self.serve(Echo, ssl_context=server_context()), 300, "y" * 10000
         with Client(server, tls=client_context()) as client:
-            # In one thread: an ssl.SSLSocket that a reader and a writer share is broken here, too.
+            # In one thread, since a reader and a writer cannot share the client's SSLSocket.
             for _ in range(count // 10):
                 client.send(frame(line) * 10)
                 self.assertEqual(set(client.lines(10)), {line})
@@ -143,7 +143,7 @@ class TLSTests(TestCase):
                              [f"W|{name}|{i}" for i in range(100)])
 
     def test_goodbye_with_the_last_data(self) -> None:
-        """A close_notify in one segment with the last line ends the connection behind that line."""
+        """A close_notify in one segment with the last line ends the connection after that line."""
         server = self.serve(Recorder, ssl_context=server_context())
         incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         tls = client_context().wrap_bio(incoming, outgoing, server_hostname="localhost")
@@ -168,7 +168,7 @@ class TLSTests(TestCase):
         self.assertEqual((handler.messages_seen, handler.closes), (["last"], [(1006, "")]))
 
     def test_plain_client_on_a_tls_port(self) -> None:
-        """A plain request to a TLS port is a quiet end and one line in the log."""
+        """A plain request to a TLS port ends quietly, with one line in the log."""
         server = self.serve(Recorder, ssl_context=server_context())
         with self.assertLogs("mmdagent_remote.connection", logging.DEBUG) as logs:
             with Client(server, open=False) as client:
@@ -199,7 +199,7 @@ class TLSTests(TestCase):
 
 
 class ProtocolTests(TestCase):
-    """What a peer may do wrong or at length, on real sockets."""
+    """What a peer may do wrong or to excess, on real sockets."""
 
     def test_order_is_strict(self) -> None:
         """A message's echo is on the wire before the Close that answers the next frame's fault."""
@@ -220,7 +220,7 @@ class ProtocolTests(TestCase):
             self.assertEqual(client.close_code(), 1000)
 
     def test_every_ping(self) -> None:
-        """Pings in one segment get a pong each, in order, also between fragments."""
+        """Each ping of one segment gets its pong, in order, also between fragments."""
         server = self.serve(Echo)
         with Client(server) as client:
             client.send(frame("a", TEXT, fin=False) + b"".join(frame(b"%d" % i, PING) for i in range(10))
@@ -246,7 +246,7 @@ class ProtocolTests(TestCase):
             self.assertEqual(client.lines(4), ["x" * 1000, "y" * 999, "z" * 5, "z" * 5])
 
     def test_binary_that_is_no_text(self) -> None:
-        """Binary that is no UTF-8 gets 1003 from a handler that knows only text."""
+        """A binary message that is not UTF-8 gets 1003 from a handler that knows only text."""
         server = self.serve(Recorder)
         with Client(server) as client:
             client.send(frame(b"\xff\xfe", 2))
@@ -265,7 +265,7 @@ class ProtocolTests(TestCase):
         self.assertEqual([code for code, _ in handler.closes], [1006])
 
     def test_our_close_is_answered(self) -> None:
-        """After our Close what the peer still says is read away until its Close, then TCP ends."""
+        """After our Close, data from the peer is discarded until its Close, then TCP ends."""
         server = self.serve()
         with Client(server) as client:
             agent = server.accept(DEADLINE)

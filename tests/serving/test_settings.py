@@ -1,4 +1,4 @@
-"""Which path goes to which handler, who may come in."""
+"""Which path goes to which handler, and which clients may connect."""
 
 from __future__ import annotations
 
@@ -59,11 +59,11 @@ class RoutesTest(unittest.TestCase):
         self.assertEqual(table.first_path, "/one")
 
     def test_a_path_outside_ascii(self) -> None:
-        """Paths are compared decoded."""
+        """Paths are decoded before they are compared."""
         self.assertIs(routes(One, "\u982c b").find("/\u982c b"), One)
 
     def test_suffixes(self) -> None:
-        """Where MMDAgent-EX goes after a 429 leads to the same handler, if that is asked for."""
+        """The paths that MMDAgent-EX tries after a 429 lead to the same handler, if asked for."""
         table = routes({"/chat": One, "/chat-1-2": Two, "/": Two}, follow=True)
         for path in ("/chat", "/chat-1", "/chat-17", "/chat-1-3", "/chat-2-1", "/chat-12-3-4"):
             with self.subTest(path):
@@ -76,7 +76,7 @@ class RoutesTest(unittest.TestCase):
                 self.assertIsNone(table.find(path))
 
     def test_a_path_that_ends_like_a_suffix(self) -> None:
-        """A path that itself ends with a number is found, with more suffixes too."""
+        """A path that itself ends with a number is found, with or without further suffixes."""
         table = routes(One, "/room-7", follow=True)
         self.assertIs(table.find("/room-7"), One)
         self.assertIs(table.find("/room-7-1"), One)
@@ -91,7 +91,7 @@ class RoutesTest(unittest.TestCase):
             self.assertIs(routes(handler).find("/"), handler)
 
     def test_no_handler(self) -> None:
-        """What cannot be called is a TypeError at once, not at the first request."""
+        """A handler that cannot be called is a TypeError at once, not at the first request."""
         for handler in (None, 3, "One", One(), [One]):
             with self.subTest(handler):
                 with self.assertRaises(TypeError):
@@ -122,13 +122,13 @@ class RoutesTest(unittest.TestCase):
             routes({None: One})
 
     def test_the_same_path_twice(self) -> None:
-        """Two spellings of one path in a dict are a ValueError, not a handler that is never called."""
+        """Two spellings of one path in a dict are a ValueError, since one would never be called."""
         with self.assertRaises(ValueError):
             routes({"chat": One, "/chat": Two})
 
 
 class NormalPathTest(unittest.TestCase):
-    """A path with its slash."""
+    """normal_path()."""
 
     def test_the_slash(self) -> None:
         """A missing leading slash is added, and nothing else changed."""
@@ -142,7 +142,7 @@ class SettingsTest(unittest.TestCase):
     """What does not change while a server runs."""
 
     def test_origins(self) -> None:
-        """No Origin always may; any other only if listed exactly."""
+        """No Origin is always allowed; an Origin is allowed only if it is listed exactly."""
         none = settings_of()
         self.assertTrue(none.allows_origin(None))
         for origin in ("http://localhost", "null", "", "*"):
@@ -156,13 +156,13 @@ class SettingsTest(unittest.TestCase):
                 self.assertFalse(some.allows_origin(origin))
 
     def test_all_origins(self) -> None:
-        """A star allows all."""
+        """A star allows every origin."""
         some = settings_of(origins=frozenset({"*"}))
         for origin in (None, "http://anything", "null"):
             self.assertTrue(some.allows_origin(origin))
 
     def test_subprotocols(self) -> None:
-        """Our first one that the client offers is chosen, or none."""
+        """Our first subprotocol that the client offers is chosen, or none."""
         some = settings_of(subprotocols=("a", "b"))
         self.assertEqual(some.choose_subprotocol(("b", "a")), "a")
         self.assertEqual(some.choose_subprotocol(("x", "b")), "b")
@@ -171,7 +171,7 @@ class SettingsTest(unittest.TestCase):
         self.assertIsNone(settings_of().choose_subprotocol(("a",)))
 
     def test_it_does_not_change(self) -> None:
-        """It is frozen, since every thread reads it."""
+        """Settings are frozen, since every thread reads them."""
         with self.assertRaises(dataclasses.FrozenInstanceError):
             settings_of().exclusive = True  # type: ignore[misc]
 

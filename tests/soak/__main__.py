@@ -15,13 +15,13 @@ from .run import Soak
 
 
 def main() -> int:
-    """Run it; 0: nothing was lost, nothing leaked."""
+    """Run it, and return 0 if nothing was lost and nothing leaked."""
     options = _options()
     print(f"seed {options.seed}", flush=True)
     host = Host()
     try:
         soak = Soak(host, options.minutes * 60, options.seed)
-        # No exception: it could come in the middle of a command to the host.
+        # An exception instead could come in the middle of a command to the host.
         signal.signal(signal.SIGINT, lambda *_: soak.end_early())
         print(f"running for {options.minutes} minutes; Ctrl-C ends it with the table", flush=True)
         result = soak.run()

@@ -28,7 +28,7 @@ class Conversation:
         self._broadcast: Optional[int] = None
 
     def hold(self) -> None:
-        """From the first line to the end, whoever makes it; then tell what came of it."""
+        """Talk from the first line to the end, by either side, and then report what was seen."""
         ending = Ending.CUT
         try:
             ending = self._talk_and_leave()
@@ -46,18 +46,18 @@ class Conversation:
         except ServerClosed:
             return Ending.SERVER
         except OSError:
-            # Whatever the server said before it went can still be read.
+            # What the server sent before it went away can still be read.
             if self._visit.disturbed and self._sees_close():
                 return Ending.SERVER
             raise
 
     def _exchange(self, count: int) -> None:
-        # Many lines at once, in one frame or in a frame each, or one whose time is taken.
+        # Many lines at once, in one frame or in a frame each, or one line with its time measured.
         phase, began = self._world.phase, time.perf_counter()
         lines = [f"U|{self._sent + number}\n" for number in range(count)]
         if self._chance.random() < 0.5:
             lines = ["".join(lines)]
-        # Counted first: a send that fails may have sent some of it.
+        # Counted before the send, since a send that fails may have sent a part.
         self._sent += count
         self._peer.send(b"".join(map(frame, lines)))
         while self._received < self._sent:

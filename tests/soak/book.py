@@ -1,7 +1,7 @@
-"""What each side says about a connection, and whether it adds up. Pure.
+"""What each side says about a connection, and whether both agree. Pure.
 
-*Up* is from the peer to the server, *down* from the server to the peer. A line that a
-contract allows to be lost is counted apart: those behind a reset, behind our own close, or
+*Up* is from the peer to the server, *down* from the server to the peer. Lines that the
+contract allows to be lost are counted apart: those behind a reset, behind our own close, or
 behind the peer's.
 """
 
@@ -17,13 +17,13 @@ from typing import NamedTuple
 class Ending(Enum):
     """How a connection ended, as the peer saw it."""
 
-    #: The peer had all answers, and closed or finished: nothing may be missing either way.
+    #: The peer had all answers, and closed or sent FIN: no line may be missing either way.
     PEER = "peer"
-    #: The peer closed or finished while lines came: the rest of those is nobody's.
+    #: The peer closed or sent FIN while lines came: the rest of those may be lost.
     LEFT = "left"
-    #: The server's Close frame was seen: every line sent before it must be there.
+    #: The server's Close frame was seen: every line that it sent before must have arrived.
     SERVER = "server"
-    #: A reset, or a restart whose Close frame was not seen: the rest of both is nobody's.
+    #: A reset, or a restart whose Close frame was not seen: the rest of both ways may be lost.
     CUT = "cut"
 
 
@@ -38,9 +38,9 @@ class Account(NamedTuple):
     sent: int
     received: int
     ending: Ending
-    #: Numbers of broadcasts that were left out.
+    #: How many broadcasts were left out.
     gaps: int = 0
-    #: How the reason that on_close was told must end, where that is certain.
+    #: How the reason that on_close got must end, where that is certain.
     reason: str = ""
 
 
@@ -52,9 +52,9 @@ class Record(NamedTuple):
     sent: int
     #: Lines whose number was not the next one.
     disorder: int
-    #: Broadcasts that returned this handler as failed.
+    #: How many broadcasts returned this handler as failed.
     missed: int
-    #: What the server says that it could not send before the end.
+    #: How many lines the server says it could not send before the end.
     unsent: int
     reason: str
 
@@ -68,13 +68,13 @@ class Balance:
     down_sent: int = 0
     down_received: int = 0
     lost: int = 0
-    #: Not delivered, as the contract allows: behind which end.
+    #: How many lines were not delivered, as the contract allows, by kind of end.
     forgone: Counter[str] = field(default_factory=Counter)
     accounts: int = 0
     faults: list[str] = field(default_factory=list)
 
     def add(self, peer: Account, server: Record) -> None:
-        """Settle one connection."""
+        """Compare and add up one connection."""
         self.accounts += 1
         self.up_sent += peer.sent
         self.up_received += server.received

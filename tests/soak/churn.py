@@ -15,7 +15,7 @@ _Style = Callable[[Visit, random.Random], None]
 
 
 def close_handshake(visit: Visit, chance: random.Random) -> None:
-    """Close frames both ways."""
+    """Close frames from both sides."""
     with _open(visit, chance) as peer:
         peer.send(frame(b"\x03\xe8", CLOSE))
         peer.close_code()
@@ -35,7 +35,7 @@ def rst(visit: Visit, chance: random.Random) -> None:
 
 
 def close_and_go(visit: Visit, chance: random.Random) -> None:
-    """A Close frame, and gone before its answer."""
+    """A Close frame, then gone before its answer."""
     with _open(visit, chance) as peer:
         peer.send(frame("U|1\n") + frame(b"\x03\xe8", CLOSE))
         _vanish(peer, chance)
@@ -50,7 +50,7 @@ def in_request(visit: Visit, chance: random.Random) -> None:
 
 
 def in_tls_hello(visit: Visit, chance: random.Random) -> None:
-    """Gone in the middle of TLS's first words; a plain port gets them, too."""
+    """Gone in the middle of a TLS hello, which a plain port gets, too."""
     outgoing = ssl.MemoryBIO()
     tls = tls_context().wrap_bio(ssl.MemoryBIO(), outgoing, server_hostname="localhost")
     with suppress(ssl.SSLWantReadError):
@@ -70,7 +70,7 @@ def in_frame(visit: Visit, chance: random.Random) -> None:
 
 
 def while_we_send(visit: Visit, chance: random.Random) -> None:
-    """Gone, politely or not, while lines come."""
+    """Gone, with or without a Close, while lines come."""
     with visit.connect("/flood?count=300", agent=chance.random() < 0.5) as peer:
         for _ in range(chance.randrange(3)):
             peer.read()
@@ -80,7 +80,7 @@ def while_we_send(visit: Visit, chance: random.Random) -> None:
 
 
 def refused(visit: Visit, chance: random.Random) -> None:
-    """A path that is not there, or no WebSocket at all."""
+    """A path without a handler, or no WebSocket request."""
     with visit.connect("", open=False) as peer:
         peer.send(chance.choice((request("/nowhere"), b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")))
         assert peer.read_all().startswith((b"HTTP/1.1 404 ", b"HTTP/1.1 426 ")), "was refused"
@@ -98,7 +98,7 @@ def churn(world: World, chance: random.Random) -> None:
 
 
 def _open(visit: Visit, chance: random.Random) -> Peer:
-    # Some say something, some wait for its answer, some are gone at once.
+    # Some peers send a line, some wait for its answer, and some leave at once.
     peer, mood = visit.connect("/talk", agent=chance.random() < 0.5), chance.random()
     try:
         if mood < 0.7:

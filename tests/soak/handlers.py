@@ -11,7 +11,7 @@ from .book import Record
 
 
 class Counts:
-    """What all handlers of the process have in common. From any thread."""
+    """The counts that all handlers of the process share. Any thread may call."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -43,7 +43,7 @@ class Counts:
 
 
 class Counted(Handler):
-    """Counts, and tells at the end what it has counted."""
+    """Counts its lines, and reports them at the end."""
 
     counts: ClassVar = Counts()
 
@@ -70,7 +70,7 @@ class Counted(Handler):
                                   self.disorder, self.missed, self._connected().wire.unsent, reason))
 
     def sent_by_threads(self) -> list[int]:
-        """For those that send in several."""
+        """The lines sent by each thread, for handlers that send in several."""
         return []
 
 
@@ -85,7 +85,7 @@ class Talk(Counted):
 
 
 class Flood(Counted):
-    """Sends so many long lines."""
+    """Sends ``count`` long lines."""
 
     LINE = "x" * 1000
 
@@ -94,7 +94,7 @@ class Flood(Counted):
         self.threads = [self.spawn(self.flood, int(self.query["count"][0]))]
 
     def flood(self, count: int) -> None:
-        """One sender; a peer that does not read ends it."""
+        """Send all lines; a peer that does not read ends this."""
         try:
             for number in range(count):
                 self.send("D", number, self.LINE)
@@ -104,7 +104,7 @@ class Flood(Counted):
 
 
 class Eight(Counted):
-    """Eight threads send; a ninth closes, if it is told when."""
+    """Eight threads send; a ninth closes, if the query gives a time."""
 
     def on_open(self) -> None:
         super().on_open()
@@ -117,7 +117,7 @@ class Eight(Counted):
             pass  # The peer was faster.
 
     def write(self, name: int) -> None:
-        """A sender of numbered lines, until the end."""
+        """Send numbered lines until the end."""
         while not self.closed:
             self.send("W", name, self.each[name])
             self.each[name] += 1
@@ -125,7 +125,7 @@ class Eight(Counted):
                 self.wait_closed(0.01)
 
     def end(self, seconds: float) -> None:
-        """Close in the middle of it."""
+        """Close while the threads send."""
         self.wait_closed(seconds)
         self.close()
 
@@ -157,7 +157,7 @@ class Raising(Counted):
 
 
 class Busy(Counted):
-    """Is away in user code for a moment with its first line."""
+    """Blocks in user code for a moment at its first line."""
 
     def on_message(self, message: Message) -> None:
         super().on_message(message)

@@ -1,6 +1,6 @@
-"""The process that the server runs in: started, commanded and measured from outside.
+"""The process of the server: started, controlled and measured from outside.
 
-A process of its own, so that its threads, descriptors and memory are the server's alone.
+A process of its own, so that its threads, descriptors and memory are only the server's.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from ..support import DATA
 from .book import Record
 from .handlers import HANDLERS, Counted
 
-#: Short, so that a run of a minute sees every verdict.
+#: Short, so that each timeout occurs in a run of a minute.
 OPTIONS: dict[str, Any] = {
     "send_timeout": 1.0, "ping_interval": 0.2, "ping_timeout": 4.0, "close_timeout": 1.0,
     "open_timeout": 2.0, "max_queue": 256, "max_connections": 400}
 
-#: Below the ports that the system gives to clients: one of ours could else take the port of
-#: a server that restarts.
+#: Below the ports that the system gives to clients. Otherwise one of our clients could take the
+#: port of a server that restarts.
 _PORTS = range(20000, 30000)
 
 
@@ -47,14 +47,14 @@ class Measure(NamedTuple):
 class Restart(NamedTuple):
     """One restart of both servers."""
 
-    #: Of the slower shutdown().
+    #: The time of the slower shutdown().
     seconds: float
     #: Threads that shutdown() found in user code.
     stuck: list[str]
 
 
 class Errors(logging.Handler):
-    """Keeps what the package logs as an error: in a soak it should log none."""
+    """Keeps the errors that the package logs; a soak should have none."""
 
     def __init__(self) -> None:
         super().__init__(logging.ERROR)
@@ -66,10 +66,10 @@ class Errors(logging.Handler):
 
 
 class Host:
-    """The handle of the process."""
+    """The parent's side of the process."""
 
     def __init__(self) -> None:
-        # Else glibc gives each thread a heap of its own, and what those keep looks like a leak.
+        # Otherwise each thread gets a glibc heap, and the memory that these keep looks like a leak.
         os.environ.setdefault("MALLOC_ARENA_MAX", "1")
         self._ours, theirs = multiprocessing.get_context("spawn").Pipe()
         self._lock = threading.Lock()
@@ -77,11 +77,11 @@ class Host:
             target=_main, args=(theirs,), daemon=True)
         self._process.start()
         theirs.close()
-        #: The plain port, and that with TLS.
+        #: The plain port, and the TLS port.
         self.ports: tuple[int, int] = self._ours.recv()
 
     def measure(self) -> Measure:
-        """Look at the process."""
+        """Measure the process."""
         measure: Measure = self._ask("measure")
         return measure
 
@@ -91,7 +91,7 @@ class Host:
         return restart
 
     def broadcast(self) -> None:
-        """One numbered line for everybody."""
+        """Send one numbered line to all connections."""
         self._ask("broadcast")
 
     def records(self) -> list[Record]:
@@ -107,7 +107,7 @@ class Host:
         return errors
 
     def kill(self) -> None:
-        """End it whatever it does."""
+        """Kill the process, whatever it does."""
         self._process.kill()
         self._process.join()
 
@@ -173,12 +173,12 @@ def _start_anywhere(**options: Any) -> Server:
         try:
             return Server(HANDLERS, "127.0.0.1", port, **OPTIONS, **options).start()
         except OSError:
-            continue  # Somebody else's.
+            continue  # Another program uses it.
     raise OSError("no free port")
 
 
 def _main(pipe: Connection) -> None:
-    # Ctrl-C reaches the whole group; who started us will tell when to end.
+    # Ctrl-C reaches the whole process group, but the parent tells this process when to end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     servers = _Servers()
     pipe.send(servers.ports)
@@ -187,13 +187,13 @@ def _main(pipe: Connection) -> None:
         try:
             command = pipe.recv()
         except EOFError:
-            return  # Whoever started us is gone.
+            return  # The parent is gone.
         pipe.send(getattr(servers, command)())
 
 
 def _open_files() -> int:
     try:
-        # Without the listing's own.
+        # Without the descriptor of the listing itself.
         return len(os.listdir("/proc/self/fd")) - 1
     except OSError:
         return 0

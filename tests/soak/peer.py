@@ -1,4 +1,4 @@
-"""One client connection: answers pings, echoes as MMDAgent-EX does, and knows how to leave."""
+"""One client connection: answers pings, echoes as MMDAgent-EX does, and leaves in several ways."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _RESET = struct.pack("ii", 1, 0)
 
 
 class Address(NamedTuple):
-    """Where a server listens; as much of it as a :class:`Client` needs."""
+    """Where a server listens: the only attributes of a server that a :class:`Client` needs."""
 
     address: tuple[str, int]
 
@@ -29,7 +29,7 @@ class Peer(Client):
     """A connection to the host.
 
     Args:
-        agent: behave as MMDAgent-EX: its header, an echo of every line.
+        agent: behave as MMDAgent-EX: send its header, and echo every line.
         tls: over TLS; then `port` is that of the TLS server.
     """
 
@@ -39,7 +39,7 @@ class Peer(Client):
         try:
             super().__init__(Address(("127.0.0.1", port)), path,  # type: ignore[arg-type]
                              mmdagent=agent, open=open, tls=tls_context() if tls else None)
-        except BaseException:  # Whatever it is: nobody else has the socket yet.
+        except BaseException:  # At any exception, since nothing else would close the socket.
             if hasattr(self, "sock"):
                 self.sock.close()
             raise
@@ -67,21 +67,21 @@ class Peer(Client):
         return []
 
     def _answer(self, data: bytes) -> None:
-        # When the server is gone the next read tells so, after all that it said before.
+        # If the server is gone, the next read raises, after all that the server sent before.
         with suppress(OSError):
             self.send(data)
 
     def finish(self) -> None:
-        """FIN, as MMDAgent-EX leaves; what comes can still be read."""
+        """Send FIN, as MMDAgent-EX does when it leaves; reading is still possible."""
         self.sock.shutdown(socket.SHUT_WR)
 
     def reset(self) -> None:
-        """RST."""
+        """Send RST."""
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self.sock.close()
 
 
 @cache
 def tls_context() -> ssl.SSLContext:
-    """Trusts the test certificate."""
+    """A context that trusts the test certificate."""
     return ssl.create_default_context(cafile=str(DATA / "localhost-cert.pem"))

@@ -7,14 +7,14 @@ from typing import Any
 
 from .run import Result
 
-#: What the allocator may keep between the warm server and its end.
+#: How much memory the allocator may keep from the warm server to its end.
 _RSS_SLACK = 16 << 20
 
 _MIB = 1 << 20
 
 
 def verdict(result: Result) -> list[str]:
-    """Everything that is wrong; empty: the run has passed."""
+    """All that is wrong; empty if the run has passed."""
     found = [*result.world.faults, *result.balance.faults]
     if result.balance.lost:
         found.append(f"{result.balance.lost} lines were lost")
@@ -71,7 +71,7 @@ def _times(seconds: list[float]) -> dict[str, float]:
 
 
 def table(data: dict[str, Any]) -> str:
-    """The figures for people."""
+    """The figures as text."""
     rows = [f"soak: {data['seconds']} s, {sum(data['connections'].values())} connections, "
             f"{data['restarts']['number']} restarts "
             f"(slowest shutdown {data['restarts']['slowest shutdown']} s)"]

@@ -15,7 +15,7 @@ from .churn import churn
 from .host import Host, Measure, Restart
 from .world import Step, World
 
-#: Role, step, seconds between two, and how many at once.
+#: Role, step, seconds between two steps, and how many at once.
 _HEALTHY: tuple[tuple[str, Step, float, int], ...] = (
     ("strict", healthy(), 0.02, 6),
     ("agent", healthy(agent=True), 0.02, 5),
@@ -36,7 +36,7 @@ _OTHERS: tuple[tuple[str, Step, float, int], ...] = (
 #: Seconds between two broadcasts, and between two restarts at most.
 _BROADCASTS = 0.1
 _RESTARTS = 15.0
-#: Shares of the run: alone, and until the memory counts as warm.
+#: Shares of the run: healthy agents alone, and until the memory counts as warm.
 _ALONE = 0.1
 _WARM = 0.3
 #: Seconds for everything to end after the last peer has left.
@@ -45,7 +45,7 @@ _SETTLE = 15.0
 
 @dataclass
 class Result:
-    """What came of a run."""
+    """The result of a run."""
 
     world: World
     seconds: float = 0.0
@@ -53,7 +53,7 @@ class Result:
     restarts: list[Restart] = field(default_factory=list)
     #: By moment: start, warm, end.
     measures: dict[str, Measure] = field(default_factory=dict)
-    #: Of those that were loaded, the most.
+    #: The measure under load with the most memory.
     peak: Optional[Measure] = None
     #: Memory after each minute.
     minutes: list[int] = field(default_factory=list)
@@ -89,7 +89,7 @@ class Soak:
         return result
 
     def end_early(self) -> None:
-        """Go on with the last phase. From a signal handler, too."""
+        """Go on with the last phase. A signal handler may call this."""
         self._world.stop.set()
 
     def _start(self, roles: tuple[tuple[str, Step, float, int], ...]) -> None:

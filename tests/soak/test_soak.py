@@ -26,7 +26,7 @@ class ProgramTests(TestCase):
     """python -m tests.soak."""
 
     def finish(self, process: subprocess.Popen[str]) -> str:
-        """Wait for a good end, and return what it printed."""
+        """Wait for an end with status 0, and return what it printed."""
         try:
             out, err = process.communicate(timeout=120)
         finally:
@@ -36,7 +36,7 @@ class ProgramTests(TestCase):
         return out
 
     def test_a_moment(self) -> None:
-        """Three seconds of everything lose no line, leak nothing, and end with the table."""
+        """A run of three seconds loses no line, leaks nothing, and ends with the table."""
         with tempfile.TemporaryDirectory() as directory:
             path = Path(directory) / "figures.json"
             out = self.finish(start("--minutes", "0.05", "--seed", "1", "--json", str(path)))
@@ -51,7 +51,7 @@ class ProgramTests(TestCase):
 
     @unittest.skipUnless(os.name == "posix", "needs POSIX signals")
     def test_ctrl_c(self) -> None:
-        """Ctrl-C, which reaches both processes, ends it early and quietly, with the table."""
+        """Ctrl-C, which reaches both processes, ends the run early and quietly, with the table."""
         process = start("--minutes", "10")
         assert process.stdout is not None
         self.assertIn("seed", process.stdout.readline())
@@ -63,10 +63,10 @@ class ProgramTests(TestCase):
 
 
 class BookTests(unittest.TestCase):
-    """Whether what both sides say adds up."""
+    """The comparison of what both sides say."""
 
     def faults(self, account: Account, **record: object) -> list[str]:
-        """What is wrong with one connection; the server's side is right unless told otherwise."""
+        """The faults of one connection; the server's side is right unless `record` changes it."""
         right = Record(account.id, account.sent, account.received, 0, 0, 0, "")
         return settle([account], [right._replace(**record)]).faults
 
@@ -76,7 +76,7 @@ class BookTests(unittest.TestCase):
             self.assertEqual(self.faults(Account("a", 5, 7, ending)), [])
 
     def test_lost(self) -> None:
-        """A line is lost, or forgone, by the end that lies before it."""
+        """A missing line is lost or forgone, depending on the connection's end."""
         for ending, up, down in ((Ending.PEER, True, True), (Ending.LEFT, True, False),
                                  (Ending.SERVER, False, True), (Ending.CUT, False, False)):
             with self.subTest(ending):
@@ -86,7 +86,7 @@ class BookTests(unittest.TestCase):
         self.assertEqual(self.faults(Account("a", 5, 7, Ending.SERVER), sent=8, unsent=1), [])
 
     def test_wrong(self) -> None:
-        """Disorder, an unexcused gap, a line from nowhere and another reason are faults."""
+        """Disorder, an unexcused gap, an unsent line and another reason are faults."""
         account = Account("a", 5, 7, Ending.PEER, gaps=1, reason="x")
         self.assertEqual(self.faults(account, missed=1, reason="x"), [])
         for wrong in ({"missed": 0}, {"reason": "y"}, {"disorder": 1}, {"received": 6}, {"sent": 6}):
@@ -94,7 +94,7 @@ class BookTests(unittest.TestCase):
                 self.assertEqual(len(self.faults(account, **{"missed": 1, "reason": "x", **wrong})), 1)
 
     def test_on_close(self) -> None:
-        """A connection without on_close, and one with two, is a fault."""
+        """A connection with no on_close, or with two, is a fault."""
         account, record = Account("a", 0, 0, Ending.CUT), Record("a", 0, 0, 0, 0, 0, "")
         self.assertIn("no on_close", settle([account], []).faults[0])
         self.assertIn("twice", settle([account], [record, record]).faults[0])

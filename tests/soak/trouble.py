@@ -18,12 +18,12 @@ _WRONG = (
     (frame(b"\xff\xfe"), 1007), (frame(b"\xff\xfe", 2), 1003), (frame("x" * 70000), 1009),
     (frame("x", fin=False) + frame("x", 0, fin=False) * 4096, 1009), (frame(b"\x00", CLOSE), 1002))
 
-#: Seconds, several times the server's send_timeout and the time of its ping verdict.
+#: Seconds until a peer must be dropped: several times the send_timeout and the ping timeout.
 _GIVEN_UP = 15.0
 
 
 def slow(world: World, chance: random.Random) -> None:
-    """Reads half a megabyte in small steps, then closes; every line must come."""
+    """Read half a megabyte in small steps, then close; every line must come."""
     with world.visit("slow", tls=chance.random() < 0.3) as visit:
         with visit.connect(f"/flood?count=500&id={visit.id}") as peer:
             _narrow(peer)
@@ -55,7 +55,7 @@ class _Reader:
         self._next: dict[str, int] = {}
 
     def read_to_the_end(self) -> None:
-        """Until the server closes: not a line may be missing."""
+        """Read until the server closes; no line may be missing."""
         ending = Ending.CUT
         try:
             while True:
@@ -67,7 +67,7 @@ class _Reader:
             self._visit.account(0, sum(self._next.values()), ending)
 
     def read_and_leave(self, count: int, then: Ending) -> None:
-        """So many, then close: those on their way are nobody's, or there must be no more."""
+        """Read `count` lines, then close; lines on their way may be lost, or there must be none."""
         ending, reason = Ending.CUT, ""
         try:
             while sum(self._next.values()) < count:
@@ -77,7 +77,7 @@ class _Reader:
             self._peer.close_code()
             ending = then
         except Lost:
-            # On a loaded machine it can be too slow to read a ping in time; then the server must say so.
+            # On a loaded machine it can read a ping too late; the server must then say so.
             if then is not Ending.PEER or self._visit.disturbed:
                 raise
             reason = "timeout"
@@ -96,21 +96,21 @@ class _Reader:
 
 
 def stalled(world: World, chance: random.Random) -> None:
-    """Never reads what it is sent; the server gives it up.
+    """Never read what is sent; the server drops the connection.
 
-    What an agent is sent is paced: its ping verdict can come before its buffers are full.
+    Sends to an agent are paced, so its ping timeout can come before its buffers are full.
     """
     with world.visit("stalled", tls=chance.random() < 0.3) as visit:
         with visit.connect(f"/flood?count=1000000&id={visit.id}", agent=chance.random() < 0.3) as peer:
             _narrow(peer)
-            # Its end is behind data that we do not take, so nothing here can tell of it.
+            # The end comes behind data that we do not read, so it cannot be seen here.
             world.stop.wait(_GIVEN_UP)
             given_up = not world.stop.is_set() and not visit.disturbed
             visit.account(0, 0, Ending.CUT, reason="timeout" if given_up else "")
 
 
 def vanished(world: World, chance: random.Random) -> None:
-    """Answers no ping; the server gives it up."""
+    """Answer no ping; the server drops the connection."""
     with world.visit("vanished", tls=chance.random() < 0.3) as visit:
         with visit.connect(f"/talk?id={visit.id}", agent=chance.random() < 0.5) as peer:
             gone = _wait_for_end(world, peer)
@@ -135,7 +135,7 @@ def _wait_for_end(world: World, peer: Peer) -> bool:
 
 
 def hostile(world: World, chance: random.Random) -> None:
-    """Noise before the handshake, noise after it, and frames that must be refused."""
+    """Send noise before or after the handshake, or frames that must be refused."""
     with world.visit("hostile", tls=chance.random() < 0.2) as visit:
         kind = chance.randrange(3)
         with visit.connect("/talk", open=kind > 0, agent=kind == 2 and chance.random() < 0.3) as peer:
@@ -149,7 +149,7 @@ def hostile(world: World, chance: random.Random) -> None:
 
 
 def _expect_close(peer: Peer, code: int) -> None:
-    # An agent is forgiven its bytes, and gets an empty Close for the rest.
+    # An agent's invalid bytes are accepted, and other faults get an empty Close.
     if peer.agent:
         peer.finish()
         peer.read_all()
@@ -159,14 +159,14 @@ def _expect_close(peer: Peer, code: int) -> None:
 
 
 def raising(world: World, chance: random.Random) -> None:
-    """Every hook raises at every line; each line arrives, and the connection goes on."""
+    """Every hook raises at every line, but each line arrives, and the connection goes on."""
     with world.visit("raising") as visit:
         with visit.connect(f"/raise?id={visit.id}", agent=chance.random() < 0.5) as peer:
             _send_and_close(visit, peer, chance.randrange(30))
 
 
 def busy(world: World, chance: random.Random) -> None:
-    """A handler is away: a ping is answered, lines wait in order."""
+    """While a handler blocks, a ping is answered, and lines wait in order."""
     with world.visit("busy", tls=chance.random() < 0.3) as visit:
         with visit.connect(f"/busy?id={visit.id}") as peer:
             peer.send(frame("U|0\n"))
@@ -194,5 +194,5 @@ def _send_and_close(visit: Visit, peer: Peer, count: int, first: int = 0) -> Non
 
 
 def _narrow(peer: Peer) -> None:
-    # Or the kernel would take megabytes on our behalf.
+    # Otherwise the kernel would buffer megabytes for us.
     peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)

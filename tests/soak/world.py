@@ -1,4 +1,4 @@
-"""What all peers share: the phase, the gate of the restarts, counts and faults."""
+"""What all peers share: the phase, the gate for restarts, counts and faults."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from itertools import count
 from .book import Account, Ending
 from .peer import Peer
 
-#: What happens to a client whose server goes away; AssertionError is a refused handshake.
+#: The exceptions of a client whose server goes away; AssertionError is a refused handshake.
 Lost = (OSError, EOFError, AssertionError)
 
 Step = Callable[["World", random.Random], None]
 
 
 class World:
-    """One run. Every method from any thread.
+    """One run. Any thread may call every method.
 
     Args:
-        ports: the plain port, and that with TLS.
+        ports: the plain port, and the TLS port.
     """
 
     def __init__(self, ports: tuple[int, int], seed: int) -> None:
@@ -31,7 +31,7 @@ class World:
         self.faults: list[str] = []
         #: Connections made, by style.
         self.styles: Counter[str] = Counter()
-        #: Seconds of the healthy agents' round trips, and of pongs while a handler is busy.
+        #: Seconds of the healthy agents' round trips, and of pings while a handler is busy.
         self.times: dict[str, list[float]] = defaultdict(list)
         self._ports = ports
         self._seed = seed
@@ -57,11 +57,11 @@ class World:
         while not self.stop.wait(chance.uniform(0, 2 * pause)):
             try:
                 step(self, chance)
-            except Exception as error:  # Whatever it is, it belongs into the report.
+            except Exception as error:  # Every exception belongs in the report.
                 self.fault(f"{name}: {error!r}")
 
     def join(self, timeout: float) -> None:
-        """Wait for every role's end."""
+        """Wait until all roles have ended."""
         for thread in self._threads:
             thread.join(timeout)
             if thread.is_alive():
@@ -71,7 +71,7 @@ class World:
 
     @contextmanager
     def closed_gate(self) -> Iterator[None]:
-        """Let nobody in while the server is away; who is there now was disturbed."""
+        """Let no peer in while the server is away; current visits count as disturbed."""
         self._gate.clear()
         self._generation += 1
         try:
@@ -99,23 +99,23 @@ class World:
     # Counts
 
     def fault(self, text: str) -> None:
-        """Note what should not be."""
+        """Note a fault."""
         with self._lock:
             self.faults.append(text)
 
     def account(self, account: Account) -> None:
-        """Note what a peer says about its connection."""
+        """Keep a peer's account of its connection."""
         with self._lock:
             self._accounts.append(account)
 
     def accounts(self) -> list[Account]:
-        """All so far."""
+        """All accounts so far."""
         with self._lock:
             return list(self._accounts)
 
 
 class Visit:
-    """One connection that is to be made."""
+    """One connection to be made."""
 
     def __init__(self, world: World, style: str, number: int, generation: int, port: int, *,
                  tls: bool) -> None:
@@ -127,7 +127,7 @@ class Visit:
         self._tls = tls
 
     def connect(self, path: str, *, agent: bool = False, open: bool = True, tls: bool = True) -> Peer:
-        """Connect; with ``tls=False`` without TLS also to the port that has it."""
+        """Connect; with ``tls=False`` without TLS, even to the TLS port."""
         return Peer(self._port, path, agent=agent, open=open, tls=self._tls and tls)
 
     @property
@@ -136,7 +136,7 @@ class Visit:
         return self._world.disturbed(self)
 
     def account(self, sent: int, received: int, ending: Ending, **more: object) -> None:
-        """Tell what the peer has seen. A restart meanwhile excuses what it may."""
+        """Report what the peer has seen. A restart meanwhile excuses lost lines."""
         if self.disturbed and ending is not Ending.SERVER:
             ending = Ending.CUT
         self._world.account(Account(self.id, sent, received, ending, **more))  # type: ignore[arg-type]

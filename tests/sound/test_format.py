@@ -13,17 +13,17 @@ from mmdagent_remote.websocket.lines import prepare_binary
 
 
 class FormatTests(unittest.TestCase):
-    """What samples are."""
+    """The format of samples."""
 
     def test_default(self) -> None:
-        """What is not said otherwise is what MMDAgent-EX plays: 16 kHz, 16 bits, mono."""
+        """The default is what MMDAgent-EX plays: 16 kHz, 16 bits, mono."""
         self.assertEqual(Format(), PLAYED)
         self.assertEqual(str(PLAYED), "16000 Hz, 16 bits, mono")
         self.assertEqual(Format(48000, 2, 3).frame_size, 6)
         self.assertEqual(str(Format(48000, 2, 3)), "48000 Hz, 24 bits, 2 channels")
 
     def test_refused(self) -> None:
-        """What is no format raises at once, and says which value is wrong."""
+        """An invalid format raises at once, and says which value is wrong."""
         for values, name in (((999,), "rate"), ((768001,), "rate"),
                              ((16000, 0), "channels"), ((16000, 65), "channels"),
                              ((16000, 1, 0), "width"), ((16000, 1, 5), "width")):
@@ -41,7 +41,7 @@ class ChunkerTests(unittest.TestCase):
 
     @given(st.lists(st.binary(max_size=3000)))
     def test_every_byte_once_and_in_order(self, pieces: list[bytes]) -> None:
-        """However the sound comes, it leaves in full chunks and a last one; half a sample is dropped."""
+        """Sound in any pieces leaves in full chunks and a last one; half a sample is dropped."""
         chunker, taken = Chunker(), []
         for piece in pieces:
             chunker.feed(piece)
@@ -56,7 +56,7 @@ class ChunkerTests(unittest.TestCase):
         self.assertEqual(len(chunker), 0)
 
     def test_on_the_wire(self) -> None:
-        """A chunk is SND, four digits and the sound, no newline behind; send_binary() takes it."""
+        """A chunk is SND, four digits and the sound, without newline; send_binary() accepts it."""
         self.assertEqual(chunk_of(b"ab"), b"SND0002ab")
         chunk = chunk_of(bytes(CHUNK_SIZE))
         self.assertEqual(chunk[:7], b"SND1280")
@@ -64,7 +64,7 @@ class ChunkerTests(unittest.TestCase):
         self.assertLessEqual(len(chunk), MMDAGENT_EX.max_frame_remote)
 
     def test_seconds(self) -> None:
-        """A full chunk sounds for 40 ms."""
+        """A full chunk lasts 40 ms."""
         self.assertEqual(seconds_of(CHUNK_SIZE), 0.040)
 
 

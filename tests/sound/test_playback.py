@@ -1,4 +1,4 @@
-"""When which chunk leaves, with a clock of the test's own."""
+"""When each chunk leaves, with a simulated clock."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CHUNK = seconds_of(CHUNK_SIZE)
 
 
 class Sound:
-    """A clip's sound: so many chunks that are there, and whether more come."""
+    """A clip's sound: how many chunks are there, and whether more will come."""
 
     def __init__(self, chunks: int, *, is_over: bool = True) -> None:
         self.left = chunks
@@ -22,7 +22,7 @@ class Sound:
         self.error: Optional[Exception] = None
 
     def take(self) -> Optional[bytes]:
-        """As the schedule wants it."""
+        """The next chunk, b"" if there is none yet, None at the end."""
         if self.left:
             self.left -= 1
             return bytes(CHUNK_SIZE)
@@ -30,7 +30,7 @@ class Sound:
 
 
 class Stage:
-    """A playback, its clock, and what it did when."""
+    """A playback, its clock, and what it did at which time."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -46,15 +46,15 @@ class Stage:
         return clip
 
     def keep(self, actions: list[Action]) -> None:
-        """Note what was done."""
+        """Note the actions and their time."""
         self.done += [(self.now, action) for action in actions]
 
     def step(self) -> None:
-        """Look now."""
+        """Advance the playback now."""
         self.keep(self.playback.advance(self.now, self.stuck))
 
     def run(self, seconds: float = float("inf"), late: float = 0.0) -> None:
-        """Let time pass, and wake it when it asks for that, or a little late."""
+        """Let time pass, and wake the playback when it asks for that, or `late` seconds later."""
         end = self.now + seconds
         while (when := self.playback.next_time) is not None and when <= end:
             self.now = max(self.now, when) + late
@@ -88,7 +88,7 @@ class PaceTests(unittest.TestCase):
     """One clip."""
 
     def test_ten_minutes(self) -> None:
-        """Every chunk of ten minutes leaves within 5 ms of its time, though each is some ms late."""
+        """For ten minutes each chunk leaves within 5 ms of its time, though each is 3 ms late."""
         stage = Stage()
         clip = stage.clip(15000)
         stage.run(late=0.003)
@@ -102,7 +102,7 @@ class PaceTests(unittest.TestCase):
         self.assertAlmostEqual(when, 100 + 600 + AGENT_DELAY, delta=0.01)
 
     def test_lead(self) -> None:
-        """The agent has the lead's seconds beforehand, no more; and they come not as a burst."""
+        """The agent has the lead beforehand, no more, and the lead is not sent as a burst."""
         for lead in (0.0, 0.04, 0.2, 2.0, 30.0):
             with self.subTest(lead):
                 stage = Stage()
@@ -117,7 +117,7 @@ class PaceTests(unittest.TestCase):
                 self.assertGreater(least, MMDAGENT_EX.gap)
 
     def test_slow_source(self) -> None:
-        """Behind a pause of the source the time counts from the next chunk, with no burst."""
+        """After a pause of the source, time counts from the next chunk, without a burst."""
         stage = Stage()
         clip = stage.clip(10, is_over=False)
         stage.run(5)
@@ -131,7 +131,7 @@ class PaceTests(unittest.TestCase):
         self.assertAlmostEqual(when, 105 + 10 * CHUNK + AGENT_DELAY)
 
     def test_lateness_is_made_good(self) -> None:
-        """What comes a little late changes no later time, however often."""
+        """Chunks that come a little late, however often, do not shift later ones."""
         stage = Stage()
         clip = stage.clip(0, lead=0.0, is_over=False)
         late = PATIENCE - 0.001
@@ -145,7 +145,7 @@ class PaceTests(unittest.TestCase):
         self.assertAlmostEqual(stage.outcome(clip)[0], 100 + 500 * CHUNK + AGENT_DELAY, delta=PATIENCE)
 
     def test_stuck(self) -> None:
-        """While a chunk waits in the send queue no other follows; it looks again soon."""
+        """While a chunk waits in the send queue no other is sent; the next check is soon."""
         stage = Stage()
         clip = stage.clip(10)
         stage.stuck = True
@@ -157,7 +157,7 @@ class PaceTests(unittest.TestCase):
         self.assertGreater(stage.outcome(clip)[0], 103 + 9 * CHUNK + AGENT_DELAY - 0.001)
 
     def test_stuck_at_the_end(self) -> None:
-        """The last chunk is heard after it has left, however long that took."""
+        """The last chunk counts as heard only after it has left, however long that took."""
         stage = Stage()
         clip = stage.clip(1)
         stage.stuck = True
@@ -167,7 +167,7 @@ class PaceTests(unittest.TestCase):
         self.assertGreater(stage.outcome(clip)[0], 103 + AGENT_DELAY - 0.001)
 
     def test_played(self) -> None:
-        """What was heard is what was sent, but for the lead; never less than nothing."""
+        """The time heard is the time sent minus the lead, and never negative."""
         stage = Stage()
         clip = stage.clip(50)
         self.assertEqual(stage.playback.played(clip, stage.now), 0.0)
@@ -175,7 +175,7 @@ class PaceTests(unittest.TestCase):
         self.assertAlmostEqual(stage.playback.played(clip, stage.now), 1.0, delta=0.05)
 
     def test_nothing(self) -> None:
-        """A clip without sound is done at once, and no line is sent for it."""
+        """A clip without sound is done at once, without any line."""
         stage = Stage()
         clip = stage.clip(0)
         self.assertEqual(stage.done, [(100.0, Done(clip, True))])
@@ -183,10 +183,10 @@ class PaceTests(unittest.TestCase):
 
 
 class LinesTests(unittest.TestCase):
-    """The lines round the sound."""
+    """The lines before and after the sound."""
 
     def test_once(self) -> None:
-        """The set-up is sent once for a connection; each prepared clip ends with SNDBRKS."""
+        """The set-up is sent once per connection; each clip that is not live ends with SNDBRKS."""
         stage = Stage()
         stage.clip(2)
         stage.clip(2)
@@ -194,7 +194,7 @@ class LinesTests(unittest.TestCase):
         self.assertEqual(stage.lines, ["__AV_START", "__AV_SETMODEL,0", "SNDFILE", "SNDBRKS", "SNDBRKS"])
 
     def test_order(self) -> None:
-        """The set-up comes before the first chunk, SNDBRKS behind the last."""
+        """The set-up comes before the first chunk, SNDBRKS after the last."""
         stage = Stage()
         stage.clip(3)
         stage.run()
@@ -202,7 +202,7 @@ class LinesTests(unittest.TestCase):
         self.assertEqual(kinds, ["Line"] * 3 + ["Chunk"] * 3 + ["Line", "Done"])
 
     def test_live(self) -> None:
-        """A live clip is announced by SNDSTRM and has no SNDBRKS; the kind is told when it changes."""
+        """A live clip starts with SNDSTRM and has no SNDBRKS; the kind is sent when it changes."""
         stage = Stage()
         for live in (True, True, False, True):
             stage.clip(2, live=live)
@@ -210,7 +210,7 @@ class LinesTests(unittest.TestCase):
         self.assertEqual(stage.lines[2:], ["SNDSTRM", "SNDFILE", "SNDBRKS", "SNDSTRM"])
 
     def test_two_models(self) -> None:
-        """Another model's clip waits until the sound before it was heard, then the model is set."""
+        """A clip of another model waits until the sound before was heard, then its model is set."""
         stage = Stage()
         first, second, third = stage.clip(10), stage.clip(10, model="1"), stage.clip(10, model="1")
         stage.run()
@@ -235,7 +235,7 @@ class EndTests(unittest.TestCase):
     """How a clip may end."""
 
     def test_stop(self) -> None:
-        """A stop ends the clip that is sent, with SNDBRKS, and those that wait for its model."""
+        """A stop ends the current clip, with SNDBRKS, and those of its model that wait."""
         stage = Stage()
         current, waiting, other = stage.clip(), stage.clip(), stage.clip(5, model="1")
         stage.run(0.5)
@@ -248,7 +248,7 @@ class EndTests(unittest.TestCase):
         self.assertIs(stage.outcome(other)[1], True)
 
     def test_stop_of_what_was_sent(self) -> None:
-        """A clip whose last sound is still to be heard is stopped, too: False, and without a line."""
+        """A clip that is sent but not yet heard is also stopped: False, without another line."""
         stage = Stage()
         clip = stage.clip(10)
         stage.run(10 * CHUNK)
@@ -267,7 +267,7 @@ class EndTests(unittest.TestCase):
         self.assertIs(stage.outcome(clip)[1], True)
 
     def test_live_stop(self) -> None:
-        """A live clip is stopped without SNDBRKS, and one of which nothing was sent without a line."""
+        """A live clip is stopped without SNDBRKS, and a clip that sent nothing without any line."""
         stage = Stage()
         stage.clip(live=True)
         stage.run(0.1)
@@ -279,7 +279,7 @@ class EndTests(unittest.TestCase):
         self.assertEqual(stage.lines, [])
 
     def test_order_of_a_stop(self) -> None:
-        """A stop ends the clips in their order, and before the line, which a peer may hold up."""
+        """A stop ends the clips in order, and before its line is sent, which a peer may delay."""
         stage = Stage()
         clips = [stage.clip(1), stage.clip(), stage.clip()]
         stage.run(0.1)
@@ -289,7 +289,7 @@ class EndTests(unittest.TestCase):
                          [*(Done(clip, False) for clip in clips), Line("SNDBRKS")])
 
     def test_next_after_a_stop(self) -> None:
-        """What is played behind a stop waits for what the agent has already: its lead counts on."""
+        """A clip after a stop waits until the lead that the agent already has is played."""
         stage = Stage()
         stage.clip(200, lead=1.0)
         stage.run(3)
@@ -299,7 +299,7 @@ class EndTests(unittest.TestCase):
         self.assertAlmostEqual(stage.chunks(clip)[0], 104, delta=CHUNK)
 
     def test_error(self) -> None:
-        """What came before the source's error is played; then it is told, and the next begins."""
+        """Sound before the source's error is played; then the clip fails, and the next begins."""
         class Empty(Exception):
             def __len__(self) -> int:
                 return 0
@@ -313,7 +313,7 @@ class EndTests(unittest.TestCase):
         self.assertEqual(stage.lines.count("SNDBRKS"), 2)
 
     def test_unwanted(self) -> None:
-        """A clip that is not wanted any more when its turn comes is passed over."""
+        """A clip that is no longer wanted when its turn comes is skipped."""
         stage = Stage()
         stage.clip(5)
         unwanted, last = stage.clip(wanted=False), stage.clip(5)
@@ -323,7 +323,7 @@ class EndTests(unittest.TestCase):
         self.assertIs(stage.outcome(last)[1], True)
 
     def test_fail(self) -> None:
-        """When the connection has ended, all end with that, in order, and no line is sent."""
+        """When the connection has ended, all clips fail, in order, and no line is sent."""
         stage = Stage()
         clips = [stage.clip(2), stage.clip(), stage.clip()]
         stage.run(0.1)
@@ -335,7 +335,7 @@ class EndTests(unittest.TestCase):
         self.assertEqual(stage.playback.advance(stage.now + 60, False), [])
 
     def test_full(self) -> None:
-        """So many clips may wait, and no more."""
+        """At most MAX_CLIPS clips may wait."""
         stage = Stage()
         for _ in range(MAX_CLIPS):
             stage.clip()

@@ -1,4 +1,4 @@
-"""Sound to an agent: every byte once and in order, at its pace, whatever comes between."""
+"""Sound to an agent: every byte once, in order and in real time, whatever else is sent."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from ..support import DEADLINE, TestCase, fill, wait_until
 
 
 def sound(seconds: float, seed: int = 1) -> bytes:
-    """Samples, every one another."""
+    """Samples that all differ."""
     return random.Random(seed).randbytes(2 * int(16000 * seconds))
 
 
 def drip(data: bytes, size: int, pause: float) -> Iterator[bytes]:
-    """A source that gives so much at a time, each after a pause."""
+    """A source that gives a piece of that size after each pause."""
     for start in range(0, len(data), size):
         time.sleep(pause)
         yield data[start:start + size]
 
 
 class Blocked:
-    """A source that gives one piece, and the next never, until it is let go. It can be closed."""
+    """A source that gives one piece, then blocks until it is released. It can be closed."""
 
     def __init__(self, first: bytes = b"") -> None:
         self.first = first
@@ -49,12 +49,12 @@ class Blocked:
         self.release.wait(DEADLINE)
 
     def close(self) -> None:
-        """It is not needed any more."""
+        """Note that the source was closed."""
         self.closed.set()
 
 
 class PlayerCase(TestCase):
-    """A server, and an agent that is well in the end."""
+    """A server, and a simulated agent that must not crash."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -69,16 +69,16 @@ class PlayerCase(TestCase):
         super().tearDown()
 
     def play(self, source: Any, **options: Any) -> Future[bool]:
-        """On the first model."""
+        """Play a source on model 0."""
         return self.agent.speak_audio("0", source, **options)
 
     def chunks(self, count: int) -> None:
-        """Until the agent has got so many chunks."""
-        wait_until(lambda: len(self.simulated.audio_chunks) >= count, f"{count} chunks")
+        """Wait until the agent has received that many chunks."""
+        wait_until(lambda: len(self.simulated.audio_chunks) >= count, lambda: f"{count} chunks")
 
     @property
     def lines(self) -> list[str]:
-        """What it got besides."""
+        """The lines that the agent received."""
         return [str(line) for line in self.simulated.received]
 
 
@@ -86,7 +86,7 @@ class WholeTests(PlayerCase):
     """What arrives."""
 
     def test_at_its_pace(self) -> None:
-        """The sound arrives byte by byte, in real time, and the future is done when it was heard."""
+        """The sound arrives unchanged, in real time, and the future is done when it was heard."""
         data = sound(2.5)
         began = time.monotonic()
         self.assertIs(self.play(data).result(DEADLINE), True)
@@ -95,13 +95,13 @@ class WholeTests(PlayerCase):
         self.assertEqual(self.lines, ["__AV_START", "__AV_SETMODEL,0", "SNDFILE", "SNDBRKS"])
         times = [when for when, _ in self.simulated.audio_chunks]
         self.assertEqual({len(chunk) for _, chunk in self.simulated.audio_chunks[:-1]}, {CHUNK_SIZE})
-        # Two thirds of the way: not earlier but for the lead, and on a busy machine later.
+        # From chunk 20 on: early by no more than the lead; late, perhaps, on a busy machine.
         expected = 0.04 * (len(times) - 21)
         self.assertGreater(times[-1] - times[20], expected - 0.25)
         self.assertLess(times[-1] - times[20], expected + 2)
 
     def test_lines_between(self) -> None:
-        """A hundred lines a second, pings, and the agent's own events beside it: all arrive whole."""
+        """A hundred lines a second, pings and the agent's own events do not disturb the sound."""
         data = sound(2)
         future = self.play(data)
         sent = []
@@ -119,7 +119,7 @@ class WholeTests(PlayerCase):
         self.assertEqual(keys, [*range(10, len(sent) + 1, 10)])
 
     def next_key(self, last: int) -> Optional[str]:
-        """The next key that the agent told us, up to the last."""
+        """The next KEY event of the agent, or None after the last."""
         if self.last_key + 10 > last:
             return None
         found = self.agent.wait_for("KEY", timeout=DEADLINE)
@@ -129,7 +129,7 @@ class WholeTests(PlayerCase):
     last_key = 0
 
     def test_an_iterator(self) -> None:
-        """Pieces of odd sizes, slower than real time, ending inside a sample: all but that half."""
+        """Pieces of odd sizes, slower than real time, arrive, but for half a sample at the end."""
         data = sound(0.6) + b"x"
         self.assertTrue(self.play(drip(data, 1333, 0.06), live=True).result(DEADLINE))
         self.assertEqual(self.simulated.audio, data[:-1])
@@ -145,7 +145,7 @@ class WholeTests(PlayerCase):
         self.assertEqual(self.lines[3:], ["SNDBRKS", "SNDBRKS", "__AV_SETMODEL,girl", "SNDBRKS"])
 
     def test_long_source(self) -> None:
-        """A source is read ahead by some seconds only, however long it is."""
+        """However long a source is, only some seconds of it are read ahead."""
         given = []
 
         def endless() -> Iterator[bytes]:
@@ -159,7 +159,7 @@ class WholeTests(PlayerCase):
         self.assertLess(len(given) * CHUNK_SIZE, READ_AHEAD + 5 * 32000)
 
     def test_progress(self) -> None:
-        """The progress tells rising seconds and their sum, and its last call that all was heard."""
+        """The progress gets rising seconds and the total; in its last call all was heard."""
         told: list[tuple[float, Optional[float]]] = []
         ended = threading.Event()
         future = self.play(sound(0.5), progress=lambda heard, total: told.append((heard, total)))
@@ -172,7 +172,7 @@ class WholeTests(PlayerCase):
         self.assertGreater(len(heard), 3)
 
     def test_slow_progress(self) -> None:
-        """A progress that is slower than the sound is called for the latest only."""
+        """A progress callback that is slower than the sound gets only the latest values."""
         told, go = [], threading.Event()
 
         def progress(heard: float, total: Optional[float]) -> None:
@@ -184,7 +184,7 @@ class WholeTests(PlayerCase):
         self.assertLessEqual(len(told), 3)
 
     def test_behind_many_lines(self) -> None:
-        """Sound that waits behind lines in the send queue is not taken for heard."""
+        """Sound that waits behind lines in the send queue does not count as heard."""
         self.agent.send_lines([f"VALUE_SET|v|{'x' * 2000}"] * 150)
         data = sound(0.08)
         self.assertTrue(self.play(data).result(DEADLINE))
@@ -192,7 +192,7 @@ class WholeTests(PlayerCase):
         wait_until(lambda: self.simulated.audio == data, "it has arrived")
 
     def test_progress_that_raises(self) -> None:
-        """A progress that raises is logged, and the sound goes on."""
+        """An exception in the progress callback is logged, and the sound goes on."""
         def progress(heard: float, total: Optional[float]) -> None:
             raise KeyError("mine")
         data = sound(0.2)
@@ -202,7 +202,7 @@ class WholeTests(PlayerCase):
         self.assertEqual(self.simulated.audio, data)
 
     def test_other_peer(self) -> None:
-        """Towards another peer it is the same: text lines, and a binary message for each chunk."""
+        """Another peer gets the same: text lines, and a binary message for each chunk."""
         with Client(self.server) as client:
             agent = self.server.accept(DEADLINE)
             future = agent.speak_audio("0", sound(0.08))
@@ -214,10 +214,10 @@ class WholeTests(PlayerCase):
 
 
 class EndTests(PlayerCase):
-    """How it may end otherwise."""
+    """Other ways to end."""
 
     def test_stop(self) -> None:
-        """stop_speaking() ends it at once with False, all that wait for that model too, and no other."""
+        """stop_speaking() ends all sound of that model, also waiting, with False; no other."""
         current, waiting, cancelled = self.play(sound(60)), self.play(sound(60)), self.play(sound(60))
         other = self.agent.speak_audio("1", sound(0.1))
         self.assertTrue(cancelled.cancel())
@@ -230,7 +230,7 @@ class EndTests(PlayerCase):
         self.assertIs(self.simulated.audio.endswith(sound(0.1)), True)
 
     def test_stop_while_the_source_blocks(self) -> None:
-        """A source that gives nothing holds up no stop and no sound; it is closed when it returns."""
+        """A source that blocks delays no stop and no sound, and is closed when it returns."""
         source = Blocked(bytes(CHUNK_SIZE))
         future = self.play(source)
         self.assertTrue(source.asked.wait(DEADLINE))
@@ -243,7 +243,7 @@ class EndTests(PlayerCase):
         self.assertTrue(source.closed.wait(DEADLINE))
 
     def test_cancelled(self) -> None:
-        """A future that is cancelled before its turn is not played; while it is played it cannot be."""
+        """A future can be cancelled before its turn, and is then not played; later it cannot."""
         first, source = self.play(sound(0.1)), Blocked(sound(0.1, 2))
         second, third = self.play(source), self.play(sound(0.1, 3))
         self.assertTrue(second.cancel())
@@ -255,7 +255,7 @@ class EndTests(PlayerCase):
         self.assertFalse(source.asked.is_set())
 
     def test_closed(self) -> None:
-        """Our own close ends all of them with ConnectionClosed, and closes their sources."""
+        """Our own close ends all sound with ConnectionClosed, and closes the sources."""
         source = Blocked(bytes(CHUNK_SIZE))
         futures = [self.play(sound(60)), self.play(source)]
         self.chunks(2)
@@ -264,7 +264,7 @@ class EndTests(PlayerCase):
             self.assertRaises(ConnectionClosed, future.result, DEADLINE)
         self.assertTrue(source.closed.wait(DEADLINE))
         self.assertRaises(ConnectionClosed, self.play, sound(1))
-        # As when it has closed while the call was under way.
+        # As if the connection had closed during the call.
         late = Blocked()
         future = self.agent._audio().play("0", open_sound(late), 0.2, False, None)
         self.assertRaises(ConnectionClosed, future.result, DEADLINE)
@@ -272,7 +272,7 @@ class EndTests(PlayerCase):
         self.assertFalse(late.asked.is_set())
 
     def test_reconnect(self) -> None:
-        """The agent leaves in mid sound: ConnectionClosed; on the next connection it is set up again."""
+        """If the agent leaves, its sound fails; the next connection gets the set-up again."""
         future = self.play(sound(60))
         self.chunks(2)
         self.simulated.drop()
@@ -285,7 +285,7 @@ class EndTests(PlayerCase):
         self.assertEqual(self.lines.count("__AV_SETMODEL,0"), 2)
 
     def test_peer_that_does_not_read(self) -> None:
-        """A peer that stops reading holds up no stop; the rest ends within send_timeout, unlogged."""
+        """A peer that stops reading delays no stop; the rest ends within send_timeout, unlogged."""
         server = self.serve(send_timeout=0.5)
         with Client(server) as client:
             agent = server.accept(DEADLINE)
@@ -300,7 +300,7 @@ class EndTests(PlayerCase):
             self.assertIsInstance(error, (TimeoutError, ConnectionClosed))
 
     def test_shutdown(self) -> None:
-        """shutdown() ends it, and names the thread of a source that is stuck."""
+        """shutdown() ends the sound, and names the thread of a source that is stuck."""
         source = Blocked()
         future = self.play(source)
         self.assertTrue(source.asked.wait(DEADLINE))
@@ -311,7 +311,7 @@ class EndTests(PlayerCase):
         self.assertTrue(source.closed.wait(DEADLINE))
 
     def test_source_raises(self) -> None:
-        """What came before is heard, the future has the error, and the next sound is played."""
+        """Sound before the source's error is played, its future fails, the next sound is played."""
         def source() -> Iterator[bytes]:
             yield sound(0.2)
             raise LookupError("no voice")
@@ -322,7 +322,7 @@ class EndTests(PlayerCase):
         self.assertEqual(self.simulated.audio, sound(0.2) + sound(0.1))
 
     def test_too_many(self) -> None:
-        """A thousand may wait; one more fails with QueueFull."""
+        """A thousand clips may wait; one more fails with QueueFull."""
         source = Blocked(bytes(CHUNK_SIZE))
         futures = [self.play(source), *(self.play(b"") for _ in range(MAX_CLIPS)), self.play(b"")]
         self.assertRaises(QueueFull, futures[-1].result, DEADLINE)
@@ -332,7 +332,7 @@ class EndTests(PlayerCase):
         self.assertTrue(source.closed.wait(DEADLINE))
 
     def test_refused(self) -> None:
-        """What is wrong raises at once, and nothing is sent."""
+        """A wrong argument raises at once, and nothing is sent."""
         for model in ("", "a,b", "a|b", "a\nb", "\0", "x" * 201):
             with self.subTest(model), self.assertRaises(InvalidMessage):
                 self.agent.speak_audio(model, b"")
@@ -355,7 +355,7 @@ class HandlerTests(TestCase):
     """In a handler."""
 
     def test_while_a_hook_is_busy(self) -> None:
-        """The sound goes on while on_message sleeps, also when it was begun there."""
+        """The sound goes on while on_message sleeps, even if it was started there."""
         class Speaking(Agent):
             def on_message(self, message: str) -> None:
                 self.speak_audio("0", sound(0.5)).add_done_callback(done.append)

@@ -1,4 +1,4 @@
-"""Sources that are slow, endless or faulty: each has its thread, and holds up nothing else."""
+"""Sources that are slow, endless or faulty: each has its thread, and delays nothing else."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from .test_player import Blocked, PlayerCase, sound
 
 
 class ReaderTests(TestCase):
-    """Between the thread of the source and the schedule."""
+    """The reader between the source's thread and the schedule."""
 
     def test_room(self) -> None:
-        """When enough is read ahead it waits, until something is taken."""
+        """When enough is read ahead, put() waits until something is taken."""
         reader, told = Reader(), []
         self.assertTrue(reader.put(bytes(READ_AHEAD)))
         self.in_thread(lambda: told.append(reader.put(b"xx")))
@@ -28,7 +28,7 @@ class ReaderTests(TestCase):
         self.assertEqual(told, [True])
 
     def test_stop(self) -> None:
-        """A stop releases who waits, and tells him that no more is wanted."""
+        """A stop wakes a waiting put(), which returns False: no more is wanted."""
         reader, told = Reader(), []
         reader.put(bytes(READ_AHEAD))
         self.in_thread(lambda: told.append(reader.put(b"xx")))
@@ -37,7 +37,7 @@ class ReaderTests(TestCase):
         self.assertEqual(told, [False])
 
     def test_end(self) -> None:
-        """The error comes behind the last sound; half a sample at the end is dropped."""
+        """The error comes after the last sound; half a sample at the end is dropped."""
         reader = Reader()
         self.assertEqual(reader.take(), b"")
         reader.put(b"abc")
@@ -52,7 +52,7 @@ class SlowTests(PlayerCase):
     """Sources that take their time."""
 
     def test_each_piece_leaves_at_once(self) -> None:
-        """A piece is played while the next is awaited, and the end may come long after the last."""
+        """A piece is played while the next is awaited; the end may come long after the last."""
         played = [threading.Event() for _ in range(3)]
 
         def source() -> Iterator[bytes]:
@@ -62,7 +62,7 @@ class SlowTests(PlayerCase):
         future = self.play(source())
         for index, event in enumerate(played):
             self.chunks(index + 1)
-            # So it looks at the source no more, until that has something.
+            # The player does not poll the source; it waits until the source has something.
             wait_until(lambda: self.agent._player._playback.next_time is None, "nothing is due")
             self.assertFalse(future.done())
             event.set()
@@ -90,7 +90,7 @@ class SlowTests(PlayerCase):
         self.assertEqual(getattr(queued[1].exception(DEADLINE), "code", None), 1000)
 
     def test_empty_pieces(self) -> None:
-        """A source that spins, giving nothing, leaves no work behind that grows."""
+        """A source that yields only empty pieces does not pile up jobs."""
         given, most = 0, 0
 
         def spinning() -> Iterator[bytes]:
@@ -108,7 +108,7 @@ class FaultyTests(PlayerCase):
     """Sources that break."""
 
     def test_source_exits(self) -> None:
-        """Whatever the source raises, SystemExit too, is for its future; the next sound is played."""
+        """What a source raises, even SystemExit, goes to its future; the next sound is played."""
         class Exiting(Blocked):
             def close(self) -> None:
                 sys.exit("close")
@@ -126,7 +126,7 @@ class FaultyTests(PlayerCase):
             self.assertIs(future.exception(DEADLINE), error)
 
     def test_a_close_that_blocks(self) -> None:
-        """A source whose close() blocks, stopped before its turn, holds up nothing else."""
+        """A source stopped before its turn, and whose close() blocks, delays nothing else."""
         class Closing(Blocked):
             def close(self) -> None:
                 self.asked.set()
@@ -143,7 +143,7 @@ class FaultyTests(PlayerCase):
         source.release.set()
 
     def test_no_thread(self) -> None:
-        """When no thread can be started the call raises, and the source is closed."""
+        """If no thread can be started, the call raises, and the source is closed."""
         source = Blocked()
         with patch.object(threading.Thread, "start", side_effect=RuntimeError("can't start new thread")):
             self.assertRaises(RuntimeError, self.play, source)
@@ -151,7 +151,7 @@ class FaultyTests(PlayerCase):
         self.assertTrue(self.play(b"").result(DEADLINE))
 
     def test_no_thread_for_the_source(self) -> None:
-        """When its own thread cannot be started its future has the error, and the next is played."""
+        """If a source's thread cannot start, its future fails, and the next sound is played."""
         start = threading.Thread.start
 
         def refuse(thread: threading.Thread) -> None:

@@ -1,4 +1,4 @@
-"""Where sound comes from, and how it is converted."""
+"""The sources of sound, and how they are converted."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from mmdagent_remote.sound import sources
 from mmdagent_remote.sound.format import PLAYED, Format
 from mmdagent_remote.sound.sources import Source, open_sound
 
-#: What the extra brings.
+#: The libraries of the extra ``audio``.
 LIBRARIES = ("numpy", "soundfile", "soxr")
 
 
@@ -44,7 +44,7 @@ def samples(numbers: Any, width: int = 2) -> bytes:
 
 
 def wav(data: bytes, rate: int = 16000, channels: int = 1, width: int = 2) -> bytes:
-    """A WAV file of the simple kind."""
+    """A plain WAV file."""
     file = BytesIO()
     with wave.open(file, "wb") as writer:
         writer.setframerate(rate)
@@ -75,10 +75,10 @@ FLOATS = encoded(tone(), 16000, format="WAV", subtype="FLOAT")
 
 
 class SoundCase(unittest.TestCase):
-    """Compares sounds."""
+    """Compares sound with a sine."""
 
     def assert_same(self, sound: bytes, *, hertz: float = 440.0, seconds: float = 0.5) -> None:
-        """It is that sine: as long, as high, as loud, and without a click."""
+        """The sound is that sine: the same length, pitch and level, and no click."""
         self.assertEqual(len(sound) % 2, 0)
         numbers = numpy.frombuffer(sound, "<i2") / 32768
         self.assertAlmostEqual(len(numbers) / 16000, seconds, delta=0.002)
@@ -88,20 +88,20 @@ class SoundCase(unittest.TestCase):
 
 
 class UntouchedTests(SoundCase):
-    """16 kHz, 16 bits, mono goes through byte by byte, and needs no library."""
+    """Sound of 16 kHz, 16 bits, mono passes unchanged, and needs no library."""
 
     def setUp(self) -> None:
         self.enterContext(patch.dict(sys.modules, dict.fromkeys(LIBRARIES)))
 
     def test_bytes(self) -> None:
-        """Samples, and a WAV file, as any kind of bytes."""
+        """Samples or a WAV file may come as any kind of bytes."""
         for data in (PCM, wav(PCM)):
             for kind in (bytes, bytearray, memoryview):
                 with self.subTest(kind=kind.__name__):
                     self.assertEqual(sound_of(kind(data)), PCM)
 
     def test_files(self) -> None:
-        """A path as text or as a Path, and an open file, which stays open."""
+        """A source may be a path as str or Path, or an open file, which stays open."""
         with TemporaryDirectory() as directory:
             path = Path(directory, "音.wav")
             path.write_bytes(wav(PCM))
@@ -116,7 +116,7 @@ class UntouchedTests(SoundCase):
                 self.assertFalse(file.closed)
 
     def test_a_pipe(self) -> None:
-        """What cannot be wound back is read whole, to a bound; an unknown length is not believed."""
+        """A file that cannot seek is read whole, up to a bound; a placeholder length is ignored."""
         class Pipe(BytesIO):
             def seekable(self) -> bool:
                 return False
@@ -132,7 +132,7 @@ class UntouchedTests(SoundCase):
                 open_sound(Pipe(wav(PCM) + b"x"))
 
     def test_iterables(self) -> None:
-        """Pieces of any size, whole WAV files among them, are one sound; and the iterable is closed."""
+        """Pieces of any size, also whole WAV files, make one sound; the iterable is closed."""
         closed = []
 
         def pieces() -> Iterator[bytes]:
@@ -152,7 +152,7 @@ class UntouchedTests(SoundCase):
         self.assertEqual(closed, [True, True])
 
     def test_a_file_bit_by_bit(self) -> None:
-        """A WAV file in pieces is one sound, also when its header does not tell its length."""
+        """A WAV file in pieces is one sound, even if its header does not tell its length."""
         for size in (len(PCM), 0, 0x7FFFF000, 0xFFFFFFFF):
             file = bytearray(wav(PCM))
             file[40:44] = struct.pack("<I", size)
@@ -161,18 +161,18 @@ class UntouchedTests(SoundCase):
                     pieces = [bytes(file[:cut]),
                               *(file[at:at + 999] for at in range(cut, len(file), 999))]
                     self.assertEqual(sound_of(pieces), PCM)
-                    # A second one behind it; what is behind the sound of the first is none.
+                    # A second file follows; the bytes after the sound of the first are skipped.
                     tail = [] if size != len(PCM) else [b"LIST"]
                     self.assertEqual(sound_of([*pieces, *tail, *pieces]), PCM * 2)
 
     def test_half_a_sample(self) -> None:
-        """Half a sample at the end of a piece does not shift the WAV file behind it."""
+        """Half a sample at the end of a piece does not shift the WAV file after it."""
         self.assertEqual(sound_of([PCM + b"x", wav(PCM)]), PCM * 2)
         half = wav(PCM)[:-1]
         self.assertEqual(sound_of([half, wav(PCM)]), PCM[:-2] + PCM)
 
     def test_arrays(self) -> None:
-        """An array of samples is bytes; one of another width or of floating-point numbers is refused."""
+        """An array of samples counts as bytes; another width or floating point is refused."""
         numbers = array("h", PCM)
         for source in (numbers, numpy.frombuffer(PCM, "<i2"), memoryview(PCM).cast("h")):
             with self.subTest(type(source).__name__):
@@ -185,13 +185,13 @@ class UntouchedTests(SoundCase):
                 open_sound(source)
 
     def test_seconds(self) -> None:
-        """The length is known beforehand, but for an iterable."""
+        """The length is known beforehand, except for an iterable."""
         self.assertEqual(open_sound(PCM).seconds, 0.5)
         self.assertEqual(open_sound(wav(PCM)).seconds, 0.5)
         self.assertIsNone(open_sound([PCM]).seconds)
 
     def test_needs_the_extra(self) -> None:
-        """Anything else says at once what it is, what it has to become, and what to install."""
+        """Other sound is an ImportError: what it is, what it must become, and what to install."""
         for source, pcm, words in (
                 (PCM, Format(24000), "24000 Hz, 16 bits, mono"), ([PCM], Format(16000, 2), "2 channels"),
                 (wav(PCM, 22050), PLAYED, "22050 Hz"), (wav(PCM, width=1), PLAYED, "8 bits"),
@@ -205,7 +205,7 @@ class UntouchedTests(SoundCase):
             open_sound(BytesIO(b"fLaC" + bytes(100)))
 
     def test_refused(self) -> None:
-        """What is no sound raises at once; a file that was opened is closed."""
+        """A source that is not sound raises at once; a file that was opened is closed."""
         for source in (None, 1, 1.5, object()):
             with self.subTest(source), self.assertRaisesRegex(TypeError, "a sound is a path"):
                 open_sound(source)  # type: ignore[arg-type]
@@ -224,7 +224,7 @@ class UntouchedTests(SoundCase):
                 open_sound(file)  # type: ignore[arg-type]
 
     def test_pieces_that_are_none(self) -> None:
-        """An iterable of something else raises where it is read, and says what came."""
+        """An iterable of anything but bytes raises when it is read, and says what came."""
         for piece, words in (("text", "not str"), (1, "not int"), (None, "not NoneType"),
                              (memoryview(struct.pack("2f", 0, 1)).cast("f"), "floating-point")):
             with self.subTest(piece), self.assertRaisesRegex(TypeError, words):
@@ -232,17 +232,17 @@ class UntouchedTests(SoundCase):
 
 
 class ConvertedTests(SoundCase):
-    """Everything else is converted."""
+    """Sound in any other format is converted."""
 
     def test_rates(self) -> None:
-        """Any rate becomes 16 kHz, as long and as high as before."""
+        """Any rate becomes 16 kHz, with the same length and pitch."""
         for rate in (8000, 11025, 22050, 24000, 44100, 48000, 96000):
             with self.subTest(rate):
                 self.assert_same(sound_of(samples(tone(rate)), Format(rate)))
                 self.assert_same(sound_of(wav(samples(tone(rate)), rate)))
 
     def test_widths(self) -> None:
-        """Samples of 8 to 32 bits, raw and in a WAV file."""
+        """Samples of 8 to 32 bits are converted, raw and in a WAV file."""
         for width in (1, 2, 3, 4):
             with self.subTest(width):
                 self.assert_same(sound_of(samples(tone(24000), width), Format(24000, 1, width)))
@@ -257,13 +257,13 @@ class ConvertedTests(SoundCase):
             self.assert_same(sound_of(encoded(numbers, 16000, format="WAV", subtype="FLOAT")))
 
     def test_sixteen_bits_stay(self) -> None:
-        """Two equal channels of 16 bits become one, sample by sample the same."""
+        """Two equal channels of 16 bits become one with unchanged samples."""
         stereo = b"".join(PCM[start:start + 2] * 2 for start in range(0, len(PCM), 2))
         self.assertEqual(sound_of(wav(stereo, channels=2)), PCM)
         self.assertEqual(sound_of(stereo, Format(channels=2)), PCM)
 
     def test_full_level(self) -> None:
-        """What is too loud is cut, and does not turn over into noise."""
+        """Samples beyond full level are clipped, and do not wrap around into noise."""
         loud = numpy.ones(1600, "float32") * 1.5
         sound = sound_of(encoded(loud, 16000, format="WAV", subtype="FLOAT"))
         self.assertEqual(set(struct.unpack(f"<{len(sound) // 2}h", sound)), {32767})
@@ -271,7 +271,7 @@ class ConvertedTests(SoundCase):
         self.assertEqual(set(struct.unpack(f"<{len(sound) // 2}h", sound)), {-32768})
 
     def test_kinds_of_files(self) -> None:
-        """WAV files of rarer kinds, and FLAC and OGG."""
+        """WAV files of rarer kinds, FLAC and OGG are read."""
         for kind in ({"format": "WAV", "subtype": "DOUBLE"}, {"format": "WAVEX", "subtype": "PCM_16"},
                      {"format": "WAV", "subtype": "ALAW"}, {"format": "FLAC", "subtype": "PCM_16"},
                      {"format": "OGG", "subtype": "VORBIS"}):
@@ -282,23 +282,23 @@ class ConvertedTests(SoundCase):
                 self.assertAlmostEqual(len(sound) / 32000, 0.5, delta=0.002)
 
     def test_kinds_as_bytes(self) -> None:
-        """Bytes of such a file are known by its head, and are not taken for samples."""
+        """Such a file given as bytes is recognised by its head, and not taken for samples."""
         for kind in ({"format": "FLAC"}, {"format": "OGG"}, {"format": "AIFF"}):
             with self.subTest(**kind):
                 sound = sound_of(encoded(tone(24000), 24000, **kind))
                 self.assertAlmostEqual(len(sound) / 32000, 0.5, delta=0.002)
 
     def test_a_file_bit_by_bit(self) -> None:
-        """A WAV file in pieces is converted as its header says, whatever the samples else are."""
+        """A WAV file in pieces is converted as its header says, whatever format was given."""
         file = wav(samples(tone(24000)), 24000)
         pieces = [file[at:at + 777] for at in range(0, len(file), 777)]
         self.assert_same(sound_of(pieces, Format(8000, 2)))
         self.assertEqual(sound_of(pieces * 2, Format(8000, 2)), sound_of(pieces) * 2)
-        # Cut off, and a whole one behind it.
+        # A truncated file, followed by a whole one.
         self.assertTrue(sound_of([*pieces[:-1], wav(PCM)]).endswith(PCM))
 
     def test_a_library_that_cannot_be_loaded(self) -> None:
-        """Where libsndfile itself is missing the error is the same as without the extra."""
+        """If libsndfile itself is missing, the error is the same as without the extra."""
         with TemporaryDirectory() as directory, patch.object(sys, "path", [directory, *sys.path]), \
                 patch.dict(sys.modules):
             Path(directory, "soundfile.py").write_text("raise OSError('sndfile library not found')")
@@ -307,7 +307,7 @@ class ConvertedTests(SoundCase):
                 open_sound(wav(PCM, 24000))
 
     def test_no_sound(self) -> None:
-        """A file that is none of these says so."""
+        """A file of no known kind is a ValueError that says so."""
         for data in (b"RIFF\0\0\0\0WAVEjunk", b"RIFF", wav(PCM)[:30]):
             with self.subTest(data), self.assertRaisesRegex(ValueError, "no sound file"):
                 open_sound(BytesIO(data))
@@ -315,7 +315,7 @@ class ConvertedTests(SoundCase):
     @settings(max_examples=30, deadline=None)
     @given(st.data())
     def test_seams(self, data: st.DataObject) -> None:
-        """However a stream is cut into pieces, also inside a sample, the sound is the same."""
+        """However a stream is cut into pieces, even inside a sample, the sound is the same."""
         pcm = Format(24000, 2, 3)
         whole = samples(numpy.repeat(tone(24000, 0.1), 2), 3)
         cuts = sorted(data.draw(st.lists(st.integers(0, len(whole)), max_size=8)))

@@ -1,4 +1,4 @@
-"""``speech.py``: one model's utterances, on a clock of the test's own."""
+"""``mouth.py``: one model's utterances, with a simulated clock."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class SpeechCase(unittest.TestCase):
         self.names: dict[Utterance, str] = {}
 
     def note(self, actions: list[Action]) -> None:
-        """Carry actions out."""
+        """Carry out actions."""
         for action in actions:
             if isinstance(action, Send):
                 self.sent.append(action.line)
@@ -40,7 +40,7 @@ class SpeechCase(unittest.TestCase):
             self.ended[name] = outcome if isinstance(outcome, bool) else type(outcome)
 
     def say(self, *texts: str, wanted: bool = True) -> None:
-        """An utterance, named after its first text, of so many lines."""
+        """Add an utterance with a line for each text, named after the first."""
         utterance = Utterance([line_of(text) for text in texts], lambda: wanted)
         self.names[utterance] = texts[0]
         self.note(self.mouth.add(utterance, self.now))
@@ -59,7 +59,7 @@ class SpeechCase(unittest.TestCase):
         self.see(line_of(text), echo=True)
 
     def wait(self, seconds: float) -> None:
-        """Time passes, and the alarm rings as often as it was set."""
+        """Let time pass; pass_time() is called each time that next_time asks for."""
         end = self.now + seconds
         while (when := self.mouth.next_time) is not None and when <= end:
             self.now = max(self.now, when)
@@ -68,7 +68,7 @@ class SpeechCase(unittest.TestCase):
         self.note(self.mouth.pass_time(self.now))
 
     def check(self, sent: str, **ended: Union[bool, type[Exception]]) -> None:
-        """What was sent, as the texts alone, and what has ended."""
+        """Compare the texts sent (a stop is "/") and the outcomes."""
         texts = [line.split("|")[3] if "START" in line else "/" for line in self.sent]
         self.assertEqual((" ".join(texts), self.ended), (sent, ended))
 
@@ -77,7 +77,7 @@ class OrderTests(SpeechCase):
     """One after the other."""
 
     def test_spoken(self) -> None:
-        """An utterance is sent at once, and is True when its voice has stopped."""
+        """An utterance is sent at once, and its outcome is True when its voice has stopped."""
         self.say("a")
         self.check("a")
         self.echo("a")
@@ -88,14 +88,14 @@ class OrderTests(SpeechCase):
         self.assertIsNone(self.mouth.next_time)
 
     def test_queue(self) -> None:
-        """The next one is sent when the one before has ended, and not before, in order."""
+        """Each utterance is sent, in order, when the one before has ended, not earlier."""
         for text in "abc":
             self.say(text)
         self.see(START)
         self.check("a")
         self.see(STOP)
         self.check("a b", a=True)
-        self.see(STOP)  # Not of this one, which has not started.
+        self.see(STOP)  # Does not belong to this one, which has not started.
         self.check("a b", a=True)
         self.see(START, STOP, START, STOP)
         self.check("a b c", a=True, b=True, c=True)
@@ -109,7 +109,7 @@ class OrderTests(SpeechCase):
         self.check("a b c", a=True)
 
     def test_other_models(self) -> None:
-        """Events, commands and echoes about other models, or about other things, change nothing."""
+        """Events, commands and echoes for other models or of other types change nothing."""
         self.say("a")
         self.see("SYNTH_EVENT_START|1", "SYNTH_EVENT_STOP|1", "SYNTH_EVENT_START", "SYNTH_EVENT_STOP|00",
                  "SYNTH_START|1|v|x", "SYNTH_START", "LIPSYNC_EVENT_START|0", "KEY|0")
@@ -120,14 +120,14 @@ class OrderTests(SpeechCase):
         self.check("a", a=True)
 
     def test_echoes_of_events(self) -> None:
-        """An event that we sent ourselves comes back as an echo, and is no event."""
+        """The echo of an event that we sent ourselves does not count as an event."""
         self.say("a")
         self.see(START, STOP, echo=True)
         self.wait(START_TIMEOUT)
         self.check("a", a=TimeoutError)
 
     def test_not_wanted(self) -> None:
-        """What is not wanted any more when its turn comes is not sent, and has ended."""
+        """An utterance no longer wanted when its turn comes is not sent, and ends with False."""
         self.say("a")
         self.say("b", wanted=False)
         self.say("c")
@@ -135,14 +135,14 @@ class OrderTests(SpeechCase):
         self.check("a c", a=True, b=False)
 
     def test_bound(self) -> None:
-        """The queue is full at its bound, the current one not counted."""
+        """The queue is full at its bound, not counting the current utterance."""
         for number in range(MAX_UTTERANCES + 1):
             self.assertFalse(self.mouth.is_full)
             self.say(str(number))
         self.assertTrue(self.mouth.is_full)
 
     def test_fail(self) -> None:
-        """The end of the connection ends all of them with its error."""
+        """The end of the connection ends all utterances with its error."""
         for text in "abc":
             self.say(text)
         self.note(self.mouth.fail(OSError("gone")))
@@ -154,7 +154,7 @@ class TimeTests(SpeechCase):
     """A voice that never begins or never ends."""
 
     def test_never_begins(self) -> None:
-        """Without a start in time it fails, with a word on the voice, and the queue goes on."""
+        """Without a start event in time an utterance fails, and the queue goes on."""
         self.say("a")
         self.say("b")
         self.wait(START_TIMEOUT - 0.01)
@@ -165,7 +165,7 @@ class TimeTests(SpeechCase):
         self.check("a b", a=TimeoutError, b=True)
 
     def test_texts_of_errors(self) -> None:
-        """The error names the model and the line, and tells the two cases apart."""
+        """The error names the model and the line, and distinguishes no start from no end."""
         for events, words in (((), "did not begin.*voice"), ((START,), "did not end")):
             mouth = Mouth("7")
             mouth.add(Utterance(["SYNTH_START|7|v|text"], lambda: True), 0.0)
@@ -175,7 +175,7 @@ class TimeTests(SpeechCase):
             self.assertRegex(str(end.outcome), f"model 7 {words}.*SYNTH_START.7.v.text")  # type: ignore
 
     def test_echo_gives_time(self) -> None:
-        """The time to begin runs from the echo, for a peer that was busy before it obeyed."""
+        """The time to begin counts from the echo, since a busy peer may obey late."""
         self.say("a")
         self.wait(START_TIMEOUT - 0.1)
         self.echo("a")
@@ -185,7 +185,7 @@ class TimeTests(SpeechCase):
         self.check("a", a=TimeoutError)
 
     def test_never_ends(self) -> None:
-        """Without a stop in time it fails, later for a longer text, and the queue goes on."""
+        """Without a stop event in time, more for longer texts, it fails, and the queue goes on."""
         for text in ("a", "x" * 1000):
             with self.subTest(len(text)):
                 self.setUp()
@@ -198,7 +198,7 @@ class TimeTests(SpeechCase):
                 self.check(f"{text} b", **{text: TimeoutError})
 
     def test_each_line_has_its_time(self) -> None:
-        """Of a long utterance each line has the whole time to begin; if one does not, all fail."""
+        """Each line of an utterance has the whole time to begin; if one does not, all fail."""
         self.say("a", "b", "c")
         self.wait(START_TIMEOUT - 1)
         self.see(START, STOP)
@@ -212,12 +212,12 @@ class StopTests(SpeechCase):
     """stop_speaking()."""
 
     def test_nothing(self) -> None:
-        """With nothing to stop nothing is sent."""
+        """If there is nothing to stop, nothing is sent."""
         self.stop()
         self.check("")
 
     def test_current_and_waiting(self) -> None:
-        """The voice is stopped once, and all that was said is False."""
+        """The voice is stopped once, and all utterances end with False."""
         for text in "abc":
             self.say(text)
         self.see(START)
@@ -225,7 +225,7 @@ class StopTests(SpeechCase):
         self.check("a /", a=False, b=False, c=False)
 
     def test_next_waits_for_the_end(self) -> None:
-        """What is said after a stop waits for the stopped one's end, which is not its own."""
+        """An utterance after a stop waits for the stopped one's end, which does not end it."""
         self.say("a")
         self.see(START)
         self.stop()
@@ -239,7 +239,7 @@ class StopTests(SpeechCase):
         self.check("a / b", a=False, b=True)
 
     def test_no_end_comes(self) -> None:
-        """When the stopped one does not tell its end, the next goes on after a while."""
+        """If no end event comes for the stopped utterance, the next is sent after DRAIN_TIMEOUT."""
         self.say("a")
         self.stop()
         self.say("b")
@@ -249,7 +249,7 @@ class StopTests(SpeechCase):
         self.check("a / b", a=False)
 
     def test_before_its_start(self) -> None:
-        """The start and stop of what was stopped early are not those of the next."""
+        """The start and stop of an utterance that was stopped early do not count for the next."""
         self.say("a")
         self.stop()
         self.say("b")
@@ -262,7 +262,7 @@ class StopTests(SpeechCase):
         self.check("a / b", a=False, b=True)
 
     def test_twice(self) -> None:
-        """A second stop while the first is under way drops what was said meanwhile; it sends nothing."""
+        """A second stop during the first drops what was said meanwhile, and sends nothing."""
         self.say("a")
         self.see(START)
         self.stop()
@@ -274,7 +274,7 @@ class StopTests(SpeechCase):
         self.check("a / c", a=False, b=False)
 
     def test_somebody_begins_meanwhile(self) -> None:
-        """Somebody else's that begins and ends while a stop is under way holds nothing up afterwards."""
+        """Another sender's utterance that begins and ends during a stop delays nothing later."""
         self.say("a")
         self.stop()
         self.say("b")
@@ -282,7 +282,7 @@ class StopTests(SpeechCase):
         self.check("a / b", a=False)
 
     def test_twice_before_the_echo(self) -> None:
-        """The late echo of what was stopped is no utterance of somebody else, after two stops too."""
+        """The late echo of what was stopped, even twice, is not taken for another sender's."""
         self.say("a")
         self.see(THEIRS, START)
         self.stop()
@@ -294,7 +294,7 @@ class StopTests(SpeechCase):
         self.check("a / / b", a=False)
 
     def test_somebody_elses(self) -> None:
-        """The voice is stopped as well when it is somebody else's."""
+        """An utterance of another sender is stopped as well."""
         self.see(THEIRS, START)
         self.stop()
         self.check("/")

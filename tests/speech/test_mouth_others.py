@@ -1,4 +1,4 @@
-"""``speech.py``: somebody else speaks with the same voice, and lines come late."""
+"""``mouth.py``: another sender speaks with the same model, and lines come late."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ THEIRS = "SYNTH_START|0|v|theirs"
 
 
 class OtherTests(SpeechCase):
-    """A SYNTH_START that is not our echo."""
+    """"Theirs": a SYNTH_START that is not our echo."""
 
     def test_cuts_off(self) -> None:
-        """It ends ours with False; the next waits until theirs has ended."""
+        """Theirs ends ours with False; our next waits until theirs has ended."""
         self.say("a")
         self.say("b")
         self.echo("a")
@@ -26,20 +26,20 @@ class OtherTests(SpeechCase):
         self.check("a b", a=False)
 
     def test_cuts_off_before_the_start(self) -> None:
-        """It ends ours also when ours was obeyed, but had not begun to speak."""
+        """Theirs ends ours even if ours was echoed but had not begun to speak."""
         self.say("a")
         self.echo("a")
         self.see(THEIRS)
         self.check("a", a=False)
 
     def test_cuts_off_a_long_one(self) -> None:
-        """The lines that were left of ours are not sent."""
+        """The remaining lines of ours are not sent."""
         self.say("a", "b")
         self.see(START, THEIRS, STOP, START, STOP)
         self.check("a", a=False)
 
     def test_waited_for(self) -> None:
-        """What is said while theirs speaks waits for its end."""
+        """An utterance that is said while theirs speaks waits for its end."""
         self.see(THEIRS, START)
         self.say("a")
         self.check("")
@@ -47,7 +47,7 @@ class OtherTests(SpeechCase):
         self.check("a")
 
     def test_its_stop_never_ends_ours(self) -> None:
-        """Theirs came before ours, which cuts it off: its events are not those of ours."""
+        """If theirs came first, and ours cuts it off, its events do not count for ours."""
         self.say("a")
         self.see(THEIRS, START)
         self.echo("a")
@@ -59,7 +59,7 @@ class OtherTests(SpeechCase):
         self.check("a", a=True)
 
     def test_no_such_voice(self) -> None:
-        """Theirs that does not begin holds ours up for the time to begin only."""
+        """Theirs that does not begin delays ours only for START_TIMEOUT."""
         self.see(THEIRS)
         self.say("a")
         self.wait(START_TIMEOUT - 0.01)
@@ -68,7 +68,7 @@ class OtherTests(SpeechCase):
         self.check("a")
 
     def test_never_ends(self) -> None:
-        """Theirs that does not end holds ours up for its time only."""
+        """Theirs that does not end delays ours only for the time of its own text."""
         self.see(THEIRS, START)
         self.say("a")
         self.wait(STOP_TIMEOUT)
@@ -77,7 +77,7 @@ class OtherTests(SpeechCase):
         self.check("a")
 
     def test_sent_by_hand(self) -> None:
-        """One that the script sent itself, past say(), is somebody else's too."""
+        """A SYNTH_START that the script sent without say() counts as theirs."""
         self.say("a")
         self.echo("a")
         self.see(START)
@@ -89,7 +89,7 @@ class LateTests(SpeechCase):
     """Lines that come late."""
 
     def test_late_echo_of_what_was_given_up(self) -> None:
-        """The events of one that was given up, and woke up then, do not end the next."""
+        """Late events of an utterance that was given up do not end the next."""
         self.say("a")
         self.say("b")
         self.wait(START_TIMEOUT)
@@ -102,7 +102,7 @@ class LateTests(SpeechCase):
         self.check("a b", a=TimeoutError, b=True)
 
     def test_start_before_the_echo(self) -> None:
-        """A start before our echo is not ours, from a peer that echoes: theirs cannot end ours."""
+        """If the peer echoes, a start before our echo is not ours, so theirs cannot end ours."""
         self.say("a")
         self.echo("a")
         self.see(START, THEIRS)
@@ -116,7 +116,7 @@ class LateTests(SpeechCase):
         self.check("a / b", a=False, b=True)
 
     def test_late_stop(self) -> None:
-        """A stop event behind the end of all is nobody's."""
+        """A stop event after all have ended is ignored."""
         self.say("a")
         self.see(START, STOP, STOP, START, STOP)
         self.say("b")

@@ -1,4 +1,4 @@
-"""``speech.py`` under whatever may happen: chance events, and a peer that speaks by the rules."""
+"""``mouth.py`` with random events, and with a peer that keeps to the rules."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mmdagent_remote.speech.mouth import STOP_TIMEOUT, Action, Mouth, Send, Utte
 
 _THEIRS = "SYNTH_START|0|v|theirs"
 
-#: What happens, and how many seconds pass before it. Late enough for every timeout.
+#: What happens, the seconds before it (long enough for timeouts), whether alarms come late.
 _steps = st.lists(st.tuples(
     st.sampled_from(["say", "say", "say long", "say unwanted", "stop", "theirs", "start", "start", "end",
                      "end", "echo", "old echo", "odd", "fail"]),
@@ -23,7 +23,7 @@ _steps = st.lists(st.tuples(
 
 
 class Watched:
-    """A mouth, and what must hold after each step."""
+    """A mouth, and checks of what must hold after each step."""
 
     def __init__(self, case: unittest.TestCase) -> None:
         self._case = case
@@ -36,7 +36,7 @@ class Watched:
         self._current: Optional[Utterance] = None
 
     def note(self, actions: list[Action]) -> list[str]:
-        """Carry actions out; the lines to send."""
+        """Carry out actions; returns the lines to send."""
         lines = []
         for action in actions:
             if isinstance(action, Send):
@@ -59,7 +59,7 @@ class Watched:
         self._current = utterance
 
     def say(self, *, lines: int = 1, wanted: bool = True) -> list[str]:
-        """An utterance whose lines are like no other's."""
+        """Add an utterance whose lines differ from all others."""
         texts = [f"SYNTH_START|0|v|{len(self.said)}-{number}" for number in range(lines)]
         utterance = Utterance(texts, lambda: wanted)
         self.said.append(utterance)
@@ -67,11 +67,11 @@ class Watched:
         return self.note(self.mouth.add(utterance, self.now))
 
     def receive(self, line: str, *, echo: bool = False) -> list[str]:
-        """A line comes."""
+        """A line is received."""
         return self.note(self.mouth.receive(Message(line, is_echo=echo), self.now))
 
     def pass_time(self, seconds: float, *, is_late: bool = False) -> list[str]:
-        """Time passes, with the alarms that were set, or with one only at its end."""
+        """Let time pass, with each alarm in time, or if late with one at the end."""
         end, lines = self.now + seconds, []
         for _ in range(10_000):
             when = self.mouth.next_time
@@ -85,7 +85,7 @@ class Watched:
         return lines + self.note(self.mouth.pass_time(end))
 
     def check_all_end(self) -> None:
-        """When nothing ever comes any more, everything ends by itself."""
+        """If nothing more comes, every utterance ends by timeout."""
         self.pass_time((len(self.sent) + len(self.said) + 2) * 4 * STOP_TIMEOUT)
         self._case.assertEqual([each for each in self.said if each not in self.ended], [])
         self._case.assertIsNone(self.mouth.next_time)
@@ -97,7 +97,7 @@ class ChanceTests(unittest.TestCase):
     @settings(max_examples=300, deadline=None)
     @given(_steps)
     def test_anything(self, steps: list[tuple[str, float, bool]]) -> None:
-        """Each utterance ends once, in order, never two at the same time, and nothing is ever stuck."""
+        """Each utterance ends once, in order, never two are current, and none is stuck."""
         watched = Watched(self)
         for what, seconds, is_late in steps:
             watched.pass_time(seconds, is_late=is_late)
@@ -126,7 +126,7 @@ class ChanceTests(unittest.TestCase):
 
 
 class Peer:
-    """One that obeys in order, tells what it does in order, and takes its time for both."""
+    """A peer that obeys and reports in order, with random delays."""
 
     def __init__(self, watched: Watched, chance: random.Random) -> None:
         self._watched = watched
@@ -138,7 +138,7 @@ class Peer:
         self.spoken: set[str] = set()
 
     def put(self, kind: str, line: str, delay: float) -> None:
-        """Something will happen; what goes the same way keeps its order."""
+        """Schedule an event; lines in one direction keep their order."""
         when = self._watched.now + delay
         if kind in self._last:
             when = self._last[kind] = max(when, self._last[kind])
@@ -146,7 +146,7 @@ class Peer:
         heapq.heappush(self._due, (when, self._count, kind, line))
 
     def run(self, seconds: float) -> None:
-        """Let time pass, with everything that happens in it."""
+        """Let time pass, with all alarms and events in it."""
         end = self._watched.now + seconds
         while True:
             alarm, due = self._watched.mouth.next_time, self._due[0][0] if self._due else end
@@ -169,7 +169,7 @@ class Peer:
             self._end()
 
     def send(self, lines: list[str]) -> None:
-        """Lines of ours are on their way."""
+        """Send our lines to the peer, with a delay."""
         for line in lines:
             self.put("to peer", line, self._chance.choice([0.0, 0.01, 0.2]))
 
@@ -191,14 +191,14 @@ class Peer:
 
 
 class PeerTests(unittest.TestCase):
-    """A peer that keeps to the rules, and whose content speaks as well."""
+    """A peer that keeps to the rules, and whose content also speaks."""
 
     @settings(max_examples=200, deadline=None)
     @given(st.integers(), st.lists(st.tuples(
         st.sampled_from(["say", "say", "say", "say long", "stop", "theirs"]),
         st.sampled_from([0.0, 0.01, 0.1, 0.3, 2.0])), max_size=30))
     def test_true_is_true(self, seed: int, steps: list[tuple[str, float]]) -> None:
-        """What is True was spoken to its end, what was not disturbed is True, and nothing times out."""
+        """True means spoken to the end; without stops and theirs all are True; none times out."""
         watched = Watched(self)
         watched.receive("SYNTH_STOP|0", echo=True)  # From now on the peer is known to echo.
         peer = Peer(watched, random.Random(seed))

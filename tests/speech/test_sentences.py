@@ -12,7 +12,7 @@ THUMB = "\U0001f44d\U0001f3fd"
 
 
 def spoken(text: str) -> str:
-    """The letters and digits of a text, of whatever script: what has a sound."""
+    """The letters and digits of a text, in any script: what can be spoken."""
     return "".join(char for char in text if char.isalnum())
 
 
@@ -23,7 +23,7 @@ def cut(*pieces: str) -> list[str]:
 
 
 def fed(*pieces: str) -> tuple[list[str], list[str]]:
-    """The sentences that came while the pieces were fed, and those of the flush."""
+    """The sentences that feed() returned, and those that flush() returned."""
     cutter = SentenceCutter()
     during = [sentence for piece in pieces for sentence in cutter.feed(piece)]
     return during, cutter.flush()
@@ -66,7 +66,7 @@ class EndTest(CutterTest):
         })
 
     def test_newlines(self) -> None:
-        """A newline of any kind ends a sentence, and stands in none."""
+        """A newline of any kind ends a sentence, and is part of none."""
         self.check_any({
             "One\nTwo\rThree\r\nFour\u2028Five\u2029Six": ["One", "Two", "Three", "Four", "Five", "Six"],
             "一\n\n\n二\n": ["一", "二"],
@@ -90,7 +90,7 @@ class EndTest(CutterTest):
         })
 
     def test_closing_quotes(self) -> None:
-        """Closing quotes and brackets behind an end belong to the sentence before."""
+        """Closing quotes and brackets after an end belong to the sentence before."""
         self.check({
             "「はい。」と言った。（本当！）次": ["「はい。」", "と言った。", "（本当！）", "次"],
             'He said "Go." Then (it works.) And “so.” End': [
@@ -109,10 +109,10 @@ class EndTest(CutterTest):
 
 
 class NoEndTest(CutterTest):
-    """What looks like an end and is none."""
+    """What looks like an end but is not."""
 
     def test_numbers_and_names(self) -> None:
-        """A dot before a letter, a digit or another mark is no end."""
+        """A dot before a letter, a digit or another mark is not an end."""
         self.check_any({
             "Pi is 3.14, see example.com/a.html.": ["Pi is 3.14, see example.com/a.html."],
             "円周率は3.14です。Node.jsです。": ["円周率は3.14です。", "Node.jsです。"],
@@ -120,11 +120,11 @@ class NoEndTest(CutterTest):
         })
 
     def test_the_full_width_dot_in_a_number(self) -> None:
-        """A full-width dot between two digits is no end, behind the last of them it is."""
+        """A full-width dot between two digits is not an end; after the last digit it is."""
         self.check_any({"円周率は３．１４．次は3．5": ["円周率は３．１４．", "次は3．5"]})
 
     def test_addresses(self) -> None:
-        """An ASCII mark before a letter or digit of the same piece is no end."""
+        """An ASCII mark before a letter or digit of the same piece is not an end."""
         self.check({
             "See https://example.com/?q=1&r=!x now! Yes": [
                 "See https://example.com/?q=1&r=!x now!", "Yes"],
@@ -132,7 +132,7 @@ class NoEndTest(CutterTest):
         })
 
     def test_abbreviations(self) -> None:
-        """A dot behind an abbreviation is no end, in upper or lower case."""
+        """A dot after an abbreviation, in upper or lower case, is not an end."""
         for word in ("Mr. Mrs. Ms. Dr. Prof. St. Sr. Jr. vs. etc. e.g. i.e. Fig. Inc. Ltd. Co. approx. "
                      "a.m. p.m.").split():
             for form in (word, word.lower(), word.upper()):
@@ -141,12 +141,12 @@ class NoEndTest(CutterTest):
         self.check_any({"Dr.田中です。": ["Dr.田中です。"], "Mr. A": ["Mr. A"]})
 
     def test_only_whole_words(self) -> None:
-        """The end of a longer word is no abbreviation, nor is one with more dots behind."""
+        """Neither the end of a longer word nor a word with more dots is an abbreviation."""
         self.check_any({"The best. Hers. Disco. Etc... Yes": [
             "The best.", "Hers.", "Disco.", "Etc...", "Yes"]})
 
     def test_no_is_a_word(self) -> None:
-        """The dot of "No." is no end before a number, and an end before anything else."""
+        """The dot of "No." is not an end before a number, and is an end before anything else."""
         self.check_any({
             "No. I am. Room No. 5 is. See no.7. no.": [
                 "No.", "I am.", "Room No. 5 is.", "See no.7.", "no."],
@@ -154,14 +154,14 @@ class NoEndTest(CutterTest):
         })
 
     def test_single_letters(self) -> None:
-        """A dot behind a single letter is no end, unless it is what an apostrophe left."""
+        """A dot after a single letter is not an end, unless an apostrophe precedes the letter."""
         self.check_any({
             "J. R. Tolkien in the U.S. today. Yes": ["J. R. Tolkien in the U.S. today.", "Yes"],
             "I can't. Nor I’d. Yes": ["I can't.", "Nor I’d.", "Yes"],
         })
 
     def test_list_numbers(self) -> None:
-        """A number with a dot at the beginning of a line is no end; elsewhere it is."""
+        """The dot after a number at the beginning of a line is not an end; elsewhere it is."""
         self.check_any({
             "1. Open it. 2. Go.\n  10. Close it.\n３．次。": [
                 "1. Open it.", "2.", "Go.", "10. Close it.", "３．次。"],
@@ -171,10 +171,10 @@ class NoEndTest(CutterTest):
 
 
 class EarlyTest(CutterTest):
-    """When a sentence is given out."""
+    """When a sentence is returned."""
 
     def test_full_width_marks_at_once(self) -> None:
-        """A full-width mark ends the sentence at once, also at the end of a piece."""
+        """A full-width mark ends the sentence at once, even at the end of a piece."""
         for mark in "。！？｡．":
             self.assertEqual(SentenceCutter().feed(f"はい{mark}"), [f"はい{mark}"])
 
@@ -190,7 +190,7 @@ class EarlyTest(CutterTest):
             self.assertEqual(SentenceCutter().feed(f"Yes{mark}"), ["Yes"])
 
     def test_what_comes_late_is_dropped(self) -> None:
-        """Marks and closing quotes that come after the sentence was given out begin no other."""
+        """Marks and closing quotes that come after the sentence was returned are dropped."""
         cases = [(("はい！", "？」", "次。"), ["はい！", "次。"]), (("はい。", "」", "』。次"), ["はい。", "次"]),
                  (("Hi!", '"', " Yes"), ["Hi!", "Yes"]), (("Hi!", "!", "..", "’ ok"), ["Hi!", "ok"]),
                  (("Hi!", ' "Yes"'), ["Hi!", '"Yes"']), (("はい。", "\n", '"Yes"'), ["はい。", '"Yes"']),
@@ -200,7 +200,7 @@ class EarlyTest(CutterTest):
                 self.assertEqual(cut(*pieces), sentences)
 
     def test_a_dot_waits(self) -> None:
-        """A dot at the end of a piece waits for the character behind it."""
+        """A dot at the end of a piece waits for the next character."""
         for dot in (".", "…", "..."):
             cutter = SentenceCutter()
             self.assertEqual(cutter.feed(f"Yes{dot}"), [])
@@ -214,13 +214,13 @@ class EarlyTest(CutterTest):
         self.assertEqual(fed('"Yes.', '"', ") No"), (['"Yes."'], ["No"]))
 
     def test_a_full_width_dot_behind_a_digit_waits(self) -> None:
-        """A full-width dot behind a digit waits for the character behind it."""
+        """A full-width dot after a digit waits for the next character."""
         self.assertEqual(fed("３．", "１４"), ([], ["３．１４"]))
         self.assertEqual(fed("第３．", "次"), (["第３．"], ["次"]))
         self.assertEqual(fed("第３．", "。"), (["第３．。"], []))
 
     def test_flush(self) -> None:
-        """The flush gives out the rest, and begins a new stream."""
+        """The flush returns the rest, and a new stream begins."""
         cutter = SentenceCutter()
         self.assertEqual(cutter.feed("Yes. It is 3."), ["Yes."])
         self.assertEqual(cutter.flush(), ["It is 3."])
@@ -229,7 +229,7 @@ class EarlyTest(CutterTest):
         self.assertEqual(cutter.flush(), [])
 
     def test_the_flush_forgets_the_last_end(self) -> None:
-        """What is dropped behind a given sentence is kept at the beginning of the next stream."""
+        """Marks that are dropped after a sentence are kept at the start of the next stream."""
         cutter = SentenceCutter()
         self.assertEqual(cutter.feed("Hi!"), ["Hi!"])
         self.assertEqual(cutter.flush(), [])
@@ -244,12 +244,12 @@ class CleanTest(CutterTest):
         self.check_any({" a|b\tc\0d\ud800 ": ["a\uff5cb cd"], "\ufeffはい。": ["はい。"]})
 
     def test_nothing_to_say(self) -> None:
-        """What has no letter, digit, kana or kanji is no sentence."""
+        """A text without letter, digit, kana or kanji is not a sentence."""
         self.check_any({"": [], " \n": [], "。！？...": [], "「」、": [], "\U0001f600\u2728": [],
                         "---\n***\n": [], "！\U0001f600。、\nー。々": ["ー。", "々"], "42": ["42"]})
 
     def test_markdown_anywhere(self) -> None:
-        """Backticks, and two or more asterisks or low lines in a row, are taken off."""
+        """Backticks, and two or more asterisks or underscores in a row, are removed."""
         self.check_any({
             "**Bold.** Is `code` and ***both***. __init__ is": ["Bold.", "Is code and both.", "init is"],
             "これは**太字**です。": ["これは太字です。"],
@@ -258,7 +258,7 @@ class CleanTest(CutterTest):
         })
 
     def test_markdown_at_the_beginning_of_a_line(self) -> None:
-        """Marks of a heading or a list are taken off at the beginning of a line only."""
+        """Heading and list marks are removed only at the beginning of a line."""
         self.check_any({
             "# Title\n## 見出し\n#tag": ["Title", "見出し", "tag"],
             "- one\n  * two\n- **three**: x\n\t- - four": ["one", "two", "three: x", "four"],
@@ -271,7 +271,7 @@ class BoundTest(CutterTest):
     """A text without any end."""
 
     def test_the_bound(self) -> None:
-        """A sentence of MAX_SENTENCE characters is whole, one character more is cut off."""
+        """A sentence of MAX_SENTENCE characters stays whole; one character more is cut off."""
         for size in (MAX_SENTENCE - 1, MAX_SENTENCE, MAX_SENTENCE + 1):
             text = "長" * size
             cases = {text: [text]} if size <= MAX_SENTENCE else {text: [text[:-1], "長"]}
@@ -284,26 +284,26 @@ class BoundTest(CutterTest):
                         f"x,y {tail}": ["x,y", tail], f"x,{tail}1": ["x,", f"{tail}1"]})
 
     def test_a_comma_in_a_number(self) -> None:
-        """A comma inside a number is no place to cut."""
+        """A text is not cut at a comma inside a number."""
         number = "1,000," + "0" * MAX_SENTENCE
         self.check_any({number: [number[:MAX_SENTENCE], number[MAX_SENTENCE:]]})
 
     def test_marks_at_the_bound(self) -> None:
-        """An end that stands just behind the bound makes no sentence of its own."""
+        """An end mark just after the bound does not become a sentence of its own."""
         text = "長" * MAX_SENTENCE
         self.check_any({f"{text}。次": [text, "次"], f"{text[1:]}！？」次": [f"{text[1:]}！", "次"],
                         f"{text}. Yes": [text, "Yes"], f"{text}...5": [text, "...5"],
                         f"{text}」次": [text, "次"]})
 
     def test_an_end_behind_many_dots(self) -> None:
-        """An end is seen also behind more marks than are kept."""
+        """An end is recognised even after more marks than are kept."""
         word = "x" * (MAX_SENTENCE - 2)
         for dots in ("." * MAX_SENTENCE, f"{word}.", f"{word}.."):
             for mark in "。？?!":
                 self.assertEqual(len(SentenceCutter().feed(f"x{dots}{mark}")), 1)
 
     def test_not_inside_a_character(self) -> None:
-        """A cut without comma or blank is not inside of what looks like one character."""
+        """A cut without comma or blank does not split what looks like one character."""
         for whole in ("e\u0301\u0302", "か\u3099", "\u2764\ufe0f", FAMILY, FLAGS, THUMB, "ｶﾞ",
                       "\u0915\u093f", "1\ufe0f\u20e3"):
             for room in range(1, len(whole)):
@@ -312,16 +312,16 @@ class BoundTest(CutterTest):
                     self.assertEqual(cut(*head, *whole, "y"), [head, f"{whole}y"])
 
     def test_between_two_flags(self) -> None:
-        """Two flags in a row may be parted from each other."""
+        """A text may be cut between two flags."""
         head = "x" * (MAX_SENTENCE - 2) + FLAGS
         self.check_any({f"{head}{FLAGS}y": [head, f"{FLAGS}y"]})
 
     def test_a_comma_with_a_mark(self) -> None:
-        """A comma that carries a mark is not parted from it."""
+        """A comma is not separated from its combining mark."""
         self.assertEqual(cut("a,b,\u0301" + "c" * MAX_SENTENCE)[0], "a,")
 
     def test_more_marks_than_the_bound(self) -> None:
-        """What would never be cut by these rules is cut at the bound."""
+        """A text that these rules would never cut is cut at the bound."""
         text = "e" + "\u0301" * (2 * MAX_SENTENCE)
         self.assertEqual(cut(text), [text[:MAX_SENTENCE]])
 

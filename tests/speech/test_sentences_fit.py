@@ -1,4 +1,4 @@
-"""A sentence in parts that fit."""
+"""cut_to_fit(): a text in parts of limited size."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from .test_sentences_properties import TEXT
 
 
 class CutToFitTest(unittest.TestCase):
-    """A text in parts of so many bytes."""
+    """A text in parts of at most `size` bytes."""
 
     def test_what_fits(self) -> None:
-        """A text that fits is left as it is, to the byte; a blank one is nothing."""
+        """A text that fits is left as it is, up to the last byte; a blank one has no parts."""
         for text in ("A.", "一。二。", "...", "a b"):
             size = len(text.encode())
             self.assertEqual(cut_to_fit(text, max(size, 4)), [text])
@@ -31,7 +31,7 @@ class CutToFitTest(unittest.TestCase):
             self.assertEqual(cut_to_fit(text, 10), [])
 
     def test_at_sentence_ends(self) -> None:
-        """It is cut at the last end of a sentence that fits, by the rules of the stream."""
+        """A text is cut at the last end of a sentence that fits, by the rules of SentenceCutter."""
         cases = {
             ("One. Two, or so. Three four", 20): ["One. Two, or so.", "Three four"],
             ("「はい。」と。そうです、ね", 21): ["「はい。」と。", "そうです、ね"],
@@ -46,14 +46,14 @@ class CutToFitTest(unittest.TestCase):
                 self.assertEqual(cut_to_fit(text, size), parts)
 
     def test_at_commas_and_blanks(self) -> None:
-        """Without an end of a sentence it is cut at the last comma or blank that fits."""
+        """Without an end of a sentence, a text is cut at the last comma or blank that fits."""
         self.assertEqual(cut_to_fit("one two three", 9), ["one two", "three"])
         self.assertEqual(cut_to_fit("one,two,three", 9), ["one,two,", "three"])
         self.assertEqual(cut_to_fit("あい、うえお", 12), ["あい、", "うえお"])
         self.assertEqual(cut_to_fit("abcd efgh", 4), ["abcd", "efgh"])
 
     def test_between_characters(self) -> None:
-        """Without any such place it is cut between characters, also those of several code points."""
+        """Without such a place, a text is cut between characters, even of several code points."""
         self.assertEqual(cut_to_fit("あいう", 7), ["あい", "う"])
         self.assertEqual(cut_to_fit("\U0002000b" * 3, 4), ["\U0002000b"] * 3)
         self.assertEqual(cut_to_fit("ae\u0301b", 3 + 1), ["ae\u0301", "b"])
@@ -61,19 +61,19 @@ class CutToFitTest(unittest.TestCase):
         self.assertEqual(cut_to_fit(f"a{FLAGS}b", 8), ["a", "b"])
 
     def test_never_before_a_mark_of_any_script(self) -> None:
-        """No combining mark that Unicode knows is parted from what it stands on."""
+        """No combining mark of Unicode is separated from its base character."""
         for char in map(chr, range(sys.maxunicode + 1)):
             if unicodedata.category(char).startswith("M"):
                 text = f"wxy{char}"
                 self.assertEqual(cut_to_fit(f"vwxy{char}", len(text.encode())), ["vwx", f"y{char}"])
 
     def test_what_cannot_be_spoken_is_left_out(self) -> None:
-        """A part of nothing but marks is left out."""
+        """A part that holds only marks is left out."""
         self.assertEqual(cut_to_fit("あ。」』。、・…", 6), ["あ。"])
         self.assertEqual(cut_to_fit("!" * 100, 10), [])
 
     def test_too_small(self) -> None:
-        """Fewer than four bytes are refused, since not every character would fit."""
+        """A size under four bytes is refused, since not every character would fit."""
         for size in (3, 0, -1):
             with self.subTest(size), self.assertRaisesRegex(ValueError, "4"):
                 cut_to_fit("a", size)
@@ -82,7 +82,7 @@ class CutToFitTest(unittest.TestCase):
     @settings(deadline=None, max_examples=300)
     @given(TEXT.map(clean_text), st.integers(4, 400))
     def test_nothing_is_lost(self, text: str, size: int) -> None:
-        """Parts fit, are not blank, and hold every spoken character in order."""
+        """All parts fit, none is blank, and together they hold every spoken character in order."""
         parts = cut_to_fit(text, size)
         self.assertEqual(spoken("".join(parts)), spoken(text))
         for part in parts:

@@ -15,7 +15,7 @@ from mmdagent_remote.speech.sentences import MAX_SENTENCE, SentenceCutter
 
 from .test_sentences import FAMILY, FLAGS, THUMB, cut, spoken
 
-# What the rules are about, in any order, with all other characters between.
+# All that the rules mention, in any order, mixed with all other characters.
 TOKENS = ["。", "．", "！", "？", ".", "…", "...", "\n", "\r\n", "\u2028", "」", "』", "）", ")", '"',
           "'", "’", " ", "\u3000", "、", ",", "**", "*", "_", "__", "`", "#", "- ", "* ", "-", "1. ",
           "12", "３", "a", "B", "x.y", "Mr.", "No.", "e.g.", "p.m.", "は", "日本", "「", "(", FAMILY,
@@ -28,7 +28,7 @@ CERTAIN = st.lists(st.one_of(st.sampled_from(TOKENS), st.characters(exclude_char
 
 
 def pieces_of(text: str, cuts: Iterable[int]) -> Iterator[str]:
-    """The text in pieces, cut at these places; two equal ones make an empty piece."""
+    """The text cut at these places; two equal places make an empty piece."""
     start = 0
     for place in sorted(place % (len(text) + 1) for place in cuts):
         yield text[start:place]
@@ -40,7 +40,7 @@ class PropertyTest(unittest.TestCase):
     """What holds for any text, wherever its pieces are cut."""
 
     def check(self, text: str, sentences: list[str]) -> None:
-        """Whatever holds for each sentence, and nothing is lost."""
+        """Check each sentence, and that nothing is lost."""
         self.assertEqual(spoken("".join(sentences)), spoken(text))
         for sentence in sentences:
             self.assertTrue(spoken(sentence))
@@ -50,7 +50,7 @@ class PropertyTest(unittest.TestCase):
     @settings(deadline=None, max_examples=300)
     @given(TEXT, st.lists(st.integers(0, 10_000), max_size=20))
     def test_nothing_is_lost(self, text: str, cuts: list[int]) -> None:
-        """Every spoken character comes out once, in order, in sentences that can be spoken."""
+        """Every character that can be spoken comes out once, in order."""
         self.check(text, cut(text))
         self.check(text, cut(*text))
         self.check(text, cut(*pieces_of(text, cuts)))
@@ -58,7 +58,7 @@ class PropertyTest(unittest.TestCase):
     @settings(deadline=None, max_examples=300)
     @given(CERTAIN, st.lists(st.integers(0, 10_000), max_size=20))
     def test_pieces_make_no_difference(self, text: str, cuts: list[int]) -> None:
-        """Without ASCII exclamation and question marks, any pieces make the same sentences."""
+        """Without ASCII exclamation and question marks, any pieces give the same sentences."""
         whole = [spoken(sentence) for sentence in cut(text)]
         for pieces in (text, pieces_of(text, cuts)):
             self.assertEqual([spoken(sentence) for sentence in cut(*pieces)], whole)
@@ -66,7 +66,7 @@ class PropertyTest(unittest.TestCase):
     @settings(deadline=None, max_examples=300)
     @given(TEXT, st.lists(st.integers(0, 10_000), max_size=20))
     def test_no_later_than_its_mark(self, text: str, cuts: list[int]) -> None:
-        """After a piece that ends in 。 or a newline, all that was fed has been given out."""
+        """After a piece that ends in 。 or a newline, all that was fed has been returned."""
         cutter = SentenceCutter()
         so_far, given_out = "", ""
         for piece in pieces_of(text, cuts):
@@ -76,7 +76,7 @@ class PropertyTest(unittest.TestCase):
         self.assertEqual(cutter.flush(), [])
 
     def test_memory(self) -> None:
-        """However long a text without end grows, the cutter keeps no more than a sentence of it."""
+        """However long a text without an end grows, the cutter keeps at most a sentence of it."""
         for token in ("長", "a.", "!", "…", "「", "」", "*", "_", "-", "#", " ", "\n", "No. ", "e\u0301",
                       "\u0301", FLAGS):
             cutter = SentenceCutter()
@@ -101,7 +101,7 @@ class PropertyTest(unittest.TestCase):
 
     @staticmethod
     def time_of(text: str) -> float:
-        """CPU seconds, which other processes do not lengthen much."""
+        """CPU seconds, which other processes hardly affect."""
         cutter, start = SentenceCutter(), time.process_time()
         for char in text:
             cutter.feed(char)

@@ -1,4 +1,4 @@
-"""A WebSocket server that does exactly what it is told: bytes by hand, no library.
+"""A WebSocket server that does exactly what it is told: bytes made by hand, no library.
 
 The opposite of ``client.py``, for tests of the simulated agent.
 """
@@ -63,7 +63,7 @@ class Visit:
         return self.request
 
     def open(self, *, behind: bytes = b"") -> Visit:
-        """Accept the handshake; `behind` goes out in the same segment."""
+        """Accept the handshake; `behind` is sent in the same segment."""
         self.read_request()
         self.send(accept_head(self.request) + behind)
         return self
@@ -77,12 +77,12 @@ class Visit:
         self.send(server_frame(payload, opcode, fin=fin))
 
     def settle(self) -> Visit:
-        """Wait until the agent takes frames: until it answers a ping. Lines meanwhile are kept."""
+        """Wait until the agent answers a ping, and so takes frames. Lines meanwhile are kept."""
         self.sock.settimeout(0.05)
         end = time.monotonic() + DEADLINE
         try:
             while True:
-                # Its first frames may be stuck; so another ping, and another.
+                # Its first frames may be stuck, so send one ping after another.
                 self._pings += 1
                 body = b"settled %d" % self._pings
                 self.say(body, PING)
@@ -96,7 +96,7 @@ class Visit:
             self.sock.settimeout(DEADLINE)
 
     def frame(self) -> ClientFrame:
-        """The agent's next frame, but for pongs of settle(). Raises EOFError at the end."""
+        """The agent's next frame, except pongs of settle(). Raises EOFError at the end."""
         while True:
             found = self._kept.popleft() if self._kept else self._frame()
             if found.opcode != PONG or not found.payload.startswith(b"settled "):
@@ -121,11 +121,11 @@ class Visit:
         return found.payload.decode()
 
     def texts(self, count: int) -> list[str]:
-        """So many of them."""
+        """The agent's next `count` lines."""
         return [self.text() for _ in range(count)]
 
     def end(self) -> str:
-        """Read to the end; how it came. There must be no more frames, and never a Close."""
+        """Read to the end: "FIN" or "RST". No more frames may come, and never a Close."""
         try:
             raise AssertionError(f"the agent sent {self.frame()}")
         except EOFError:
@@ -144,7 +144,7 @@ class Visit:
         self.data += data
 
     def _see(self, size: int) -> bytes:
-        # Not taken before all is there, so that a timeout loses nothing.
+        # Taken out of the buffer only once all is there, so that a timeout loses nothing.
         while len(self.data) < size:
             self._more()
         return self.data[:size]
@@ -181,14 +181,14 @@ class Peer:
 
 
 class AgentCase(TestCase):
-    """A peer, and agents that have left when the test ends."""
+    """A peer, and agents that leave when the test ends."""
 
     def setUp(self) -> None:
         self.peer = Peer()
         self.addCleanup(self.peer.close)
 
     def agent(self, **options: Any) -> SimulatedAgent:
-        """A started agent, which says nothing by itself unless it is told to."""
+        """A started agent, which sends nothing by itself unless an option says so."""
         agent = SimulatedAgent(self.peer.url, **{"chatter": False, "timeout": DEADLINE, **options})
         self.addCleanup(agent.leave)
         return agent.start()
@@ -199,7 +199,7 @@ class AgentCase(TestCase):
         return agent, self.peer.accept().open().settle()
 
     def check_crashed(self, agent: SimulatedAgent, visit: Visit, reason: str) -> None:
-        """The agent is no more, and says why."""
+        """The agent has crashed, and tells the reason."""
         self.assertIn(visit.end(), ("FIN", "RST"))
         agent.wait_ended(DEADLINE)
         self.assertIn(f"crashed: {reason}", agent.crashed or "")

@@ -1,4 +1,4 @@
-"""``SimulatedAgent`` on real sockets: its handshake, what it sends, how it comes back, and its calls.
+"""``SimulatedAgent`` on real sockets: its handshake, what it sends, its reconnects and its calls.
 
 The server's side is ``peer.py``, which sends exactly what it is told. What the agent receives is in
 ``testing/test_wire.py``; with our own server it is tested in ``testing/test_server.py``.
@@ -23,7 +23,7 @@ class SendingTests(AgentCase):
     """Rows: what it sends."""
 
     def test_echoes(self) -> None:
-        """Every line comes back, before the event that answers it, but for words with __AV and SND."""
+        """Every line except words with __AV and SND comes back before the event that answers it."""
         agent, visit = self.opened()
         visit.say("TIMER_START|k|0.1\n__AV_START\n__AV_SETMODEL,0\nSNDFILE\n"
                   "VALUE_SET|v|3\nVALUE_GET|v\n")
@@ -32,9 +32,9 @@ class SendingTests(AgentCase):
             "VALUE_EVENT_SET|v\n", "VALUE_GET|v\n", "VALUE_EVENT_GET|v|3\n", "TIMER_EVENT_STOP|k\n"])
 
     def test_only_when_it_is_quiet(self) -> None:
-        """It sends no line while something arrives; nothing is lost, and pongs do not wait."""
+        """It sends no line while data arrives, loses nothing, and does not delay pongs."""
         agent, visit = self.opened()
-        # Several times what it reads at once; 16 bytes each, so that what it reads ends with a frame.
+        # Several times what it reads at once. 16 bytes each, so that each read ends with a frame.
         count = 3000
         visit.send(b"".join(server_frame(f"LINE|{number:05}\n") + server_frame(b"p", PING)
                             for number in range(count)))
@@ -44,7 +44,7 @@ class SendingTests(AgentCase):
                          [b"LINE|%05d\n" % number for number in range(count)])
 
     def test_it_ends_with_a_fin(self) -> None:
-        """It leaves with a FIN, and has never sent a ping or a Close."""
+        """It leaves with a FIN, and never sends a ping or a Close."""
         agent, visit = self.opened()
         self.assertTrue(agent.connected)
         agent.leave()
@@ -53,7 +53,7 @@ class SendingTests(AgentCase):
         agent.leave()
 
     def test_last_words(self) -> None:
-        """What it was told to say before it leaves still goes out."""
+        """A line that it emits before it leaves is still sent."""
         agent, visit = self.opened()
         agent.emit("A|b")
         agent.leave()
@@ -98,7 +98,7 @@ class SendingTests(AgentCase):
         self.assertEqual(tail, found[1:4])
 
     def test_recorded_session(self) -> None:
-        """Sent what the recorded session was sent, it says the same in the same order."""
+        """It answers the lines of the recorded session with the same lines in the same order."""
         agent, visit = self.opened()
         session = json.loads((DATA / "session.json").read_text("utf-8"))
         recorded = [each["text"] for each in session["frames"]]
@@ -120,7 +120,7 @@ class SendingTests(AgentCase):
         self.assertEqual(again.text(), "KEPT\n")
 
     def test_what_waits_when_the_connection_breaks(self) -> None:
-        """An echo that had not left yet goes out on the next connection."""
+        """An echo that was not sent yet is sent on the next connection."""
         agent, visit = self.opened()
         visit.send(server_frame("A|b\n") + server_frame("", CLOSE))
         self.assertEqual(visit.end(), "FIN")
@@ -131,7 +131,7 @@ class LosingTests(AgentCase):
     """Rows: refusals and lost connections."""
 
     def refuse(self, status: str) -> str:
-        """Refuse the next attempt; its path."""
+        """Refuse the next attempt, and return its path."""
         visit = self.peer.accept()
         path = visit.read_request().decode().split(" ")[1]
         visit.send(f"HTTP/1.1 {status}\r\n\r\n".encode())
@@ -153,7 +153,7 @@ class LosingTests(AgentCase):
             agent.emit("A")
 
     def test_retries(self) -> None:
-        """With N there are N more, on the same path."""
+        """With RetryCount N there are N more attempts, on the same path."""
         agent = self.agent(retry_count=3, hurry=50)
         self.assertEqual([self.refuse("503 Too Many Requests") for _ in range(4)], ["/chat"] * 4)
         agent.wait_ended(DEADLINE)
@@ -166,7 +166,7 @@ class LosingTests(AgentCase):
         self.check_well(agent, self.peer.accept().open().settle())
 
     def test_too_many_requests(self) -> None:
-        """Refused as too many, it tries /chat-1, /chat-1-2, /chat-1-2-3; after a loss, /chat again."""
+        """Refused as too many, it tries /chat-1, /chat-1-2 and so on; after a loss, /chat again."""
         agent = self.agent(retry_count=3, hurry=20)
         self.assertEqual([self.refuse("429 Too Many Requests") for _ in range(3)],
                          ["/chat", "/chat-1", "/chat-1-2"])
@@ -177,7 +177,7 @@ class LosingTests(AgentCase):
         self.assertEqual(agent.path, "/chat")
 
     def test_the_time_between_attempts(self) -> None:
-        """The next attempt comes after 0.5 s, after "Too Many Requests" after 0.2 s; never earlier."""
+        """The next attempt is never earlier than 0.5 s, or 0.2 s after "Too Many Requests"."""
         for status, pause in (("503 No", 0.5), ("429 Too Many Requests", 0.2)):
             agent = self.agent(retry_count=1)
             visit = self.peer.accept()
@@ -189,14 +189,14 @@ class LosingTests(AgentCase):
             agent.wait_ended(DEADLINE)
 
     def test_nobody_there(self) -> None:
-        """Where nothing listens, entering fails with the reason."""
+        """If nothing listens, entering the context fails with the reason."""
         port = self.peer.port
         self.peer.close()
         with self.assertRaisesRegex(ConnectionError, rf"ws://localhost:{port}/.*refused"):
             SimulatedAgent(f"ws://localhost:{port}/").__enter__()
 
     def test_no_answer(self) -> None:
-        """Where nobody answers, entering fails at its deadline, and nothing is left."""
+        """Without an answer, entering the context fails at its deadline, and nothing is left."""
         with self.assertRaisesRegex(TimeoutError, "not connected"):
             SimulatedAgent(self.peer.url, timeout=0.2).__enter__()
 
@@ -216,7 +216,7 @@ class LosingTests(AgentCase):
         self.check_well(agent, again)
 
     def test_restart(self) -> None:
-        """After it left it can be started again, with an empty buffer."""
+        """After it has left it can be started again, with an empty buffer."""
         agent, visit = self.opened()
         visit.say("HALF|")
         visit.settle()
@@ -228,10 +228,10 @@ class LosingTests(AgentCase):
 
 
 class CallTests(AgentCase):
-    """What a test does with it."""
+    """The calls that a test makes."""
 
     def test_expect(self) -> None:
-        """It looks at what was received first; a line answers one; patterns are of four kinds."""
+        """expect() takes received lines first, each line once, and four kinds of patterns."""
         agent, visit = self.opened()
         visit.say("A|b|c\nA|b\nAB|c\nX|1\nX|2\n")
         agent.expect("X|2", DEADLINE)
@@ -243,13 +243,13 @@ class CallTests(AgentCase):
         self.assertEqual(len(agent.received), 5)
 
     def test_expect_waits(self) -> None:
-        """It waits for what comes later."""
+        """expect() waits for a line that comes later."""
         agent, visit = self.opened()
         self.in_thread(lambda: (visit.settle(), visit.say("A|b\n")))
         self.assertEqual(agent.expect(re.compile(r"A\|."), DEADLINE), "A|b")
 
     def test_expect_fails(self) -> None:
-        """Its failure says what was expected, for how long, and the last lines."""
+        """A failed expect() says what was expected, for how long, and the last lines."""
         agent, visit = self.opened()
         with self.assertRaisesRegex(AssertionError, "(?s)'B.b' within 0.01 s; .*connected.*nothing"):
             agent.expect("B|b", 0.01)
@@ -264,14 +264,14 @@ class CallTests(AgentCase):
         self.assertNotIn("A|9\n", text)
 
     def test_expect_when_it_has_left(self) -> None:
-        """It does not wait for an agent that is gone."""
+        """expect() does not wait for an agent that has left."""
         agent, visit = self.opened()
         agent.leave()
         with self.assertRaisesRegex(AssertionError, "not connected: it left"):
             agent.expect("A", DEADLINE * 10)
 
     def test_emit(self) -> None:
-        """A line goes out as it is; a command is obeyed; what is no line is refused."""
+        """A line is sent as it is, a command is carried out, and what is no line is refused."""
         agent, visit = self.opened()
         agent.emit("RECOG_EVENT_STOP|日本\n")
         agent.emit("SYNTH_START|0|v|hello")
@@ -283,7 +283,7 @@ class CallTests(AgentCase):
         self.assertEqual(agent.received, [])
 
     def test_ignore_and_speech_time(self) -> None:
-        """Ignored commands give their echo only; the time of speech can be changed."""
+        """An ignored command gives its echo only, and the time of speech can be changed."""
         agent, visit = self.opened()
         agent.speech_time = lambda text: 0.001 * len(text)
         agent.ignore("VALUE_SET")
@@ -293,19 +293,19 @@ class CallTests(AgentCase):
         self.assertTrue(callable(agent.speech_time))
 
     def test_wrong_urls(self) -> None:
-        """A URL must be one of a WebSocket, without TLS."""
+        """A URL must be a WebSocket URL without TLS."""
         for url in ("http://localhost:1/", "wss://localhost/", "localhost:9001", "ws:///"):
             with self.assertRaisesRegex(ValueError, "ws://localhost:9001/"):
                 SimulatedAgent(url)
 
     def test_wrong_hurry(self) -> None:
-        """Time goes on."""
+        """hurry must be above zero."""
         for hurry in (0, -1):
             with self.assertRaisesRegex(ValueError, "above zero"):
                 SimulatedAgent(self.peer.url, hurry=hurry)
 
     def test_repr(self) -> None:
-        """It says how it is."""
+        """The representation tells the state."""
         agent = SimulatedAgent(self.peer.url)
         self.assertIn("not started", repr(agent))
         agent.leave()

@@ -1,4 +1,4 @@
-"""``testing/application.py`` and ``testing/documented.py``: which events follow a command, and when."""
+"""``testing/application.py``, ``testing/documented.py``: which events follow a command and when."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from mmdagent_remote.testing.documented import commands
 
 
 class ApplicationCase(unittest.TestCase):
-    """An application, and its time in the test's hand."""
+    """An application whose time the test controls."""
 
     def setUp(self) -> None:
         self.now = 1000.0
         self.use()
 
     def use(self, **options: Any) -> None:
-        """Another application."""
+        """Replace the application by another one."""
         self.application = Application(**options)
 
     def issue(self, *lines: str) -> list[str]:
-        """Issue lines; what follows at once."""
+        """Issue lines, and return the events that follow at once."""
         return [said.line for line in lines for said in self.application.issue(line, self.now)]
 
     def after(self, seconds: float) -> list[str]:
-        """Let time pass; what is said meanwhile."""
+        """Let time pass, and return the events meanwhile."""
         self.now += seconds
         return [said.line for said in self.application.due(self.now)]
 
@@ -66,7 +66,7 @@ class BareTests(ApplicationCase):
         self.assertEqual(self.application.word("__AV_SETMODEL,0"), [])
 
     def test_only_the_echo(self) -> None:
-        """These give no event, nor do speech and motions without a model."""
+        """These commands give no event, nor do speech and motions without a model."""
         for line in ("KEYVALUE_SET|a|b", "CAMERA|0,0,0|0,0,0|10|20", "STAGE|floor.bmp,back.bmp",
                      "MODEL_ADD|0|nothing.pmd", "SYNTH_START|0|v|hello", "MOTION_ADD|0|m|m.vmd"):
             self.assertEqual(self.issue(line), [], line)
@@ -74,7 +74,7 @@ class BareTests(ApplicationCase):
 
 
 class SpeechTests(ApplicationCase):
-    """Speech, and what else begins and ends."""
+    """Speech, and the other activities that start and stop."""
 
     def test_speech(self) -> None:
         """Speech starts at once and stops after its time."""
@@ -103,7 +103,7 @@ class SpeechTests(ApplicationCase):
         self.assertEqual(self.issue("SYNTH_START|0|v|", "SYNTH_START|0|v"), [])
 
     def test_times(self) -> None:
-        """The time of speech may be a function of the text, and everything may go faster."""
+        """The time of speech may be a function of the text; ``hurry`` makes everything faster."""
         self.use(speech_time=lambda text: len(text), hurry=10)
         self.issue("SYNTH_START|0|v|12345|not spoken", "TIMER_START|t|1")
         self.assertEqual(self.after(0.14), ["TIMER_EVENT_STOP|t"])
@@ -127,7 +127,7 @@ class SpeechTests(ApplicationCase):
         self.assertEqual(self.issue("SPEAK_STOP|0", "SOUND_STOP|0"), ["SPEAK_EVENT_STOP|0"])
 
     def test_subscript(self) -> None:
-        """A sub-script goes on until it is stopped."""
+        """A sub-script runs until it is stopped."""
         self.assertEqual(self.issue("SUBFST_START|s|s.fst"), ["SUBFST_EVENT_START|s"])
         self.assertEqual(self.after(100), [])
         self.assertEqual(self.issue("SUBFST_STOP|s"), ["SUBFST_EVENT_STOP|s"])
@@ -137,7 +137,7 @@ class CommandTests(ApplicationCase):
     """The other commands."""
 
     def test_motions(self) -> None:
-        """A ONCE motion is deleted when it has run out; a LOOP motion when it is told."""
+        """A ONCE motion is deleted when it has ended, a LOOP motion when MOTION_DELETE comes."""
         self.assertEqual(self.issue("MOTION_ADD|0|a|a.vmd|PART|ONCE", "MOTION_ADD|0|b|b.vmd|FULL|LOOP"),
                          ["MOTION_EVENT_ADD|0|a", "MOTION_EVENT_ADD|0|b"])
         self.assertEqual(self.issue("MOTION_CHANGE|0|b|c.vmd"), ["MOTION_EVENT_CHANGE|0|b"])
@@ -146,7 +146,7 @@ class CommandTests(ApplicationCase):
                          ["MOTION_EVENT_DELETE|0|b"])
 
     def test_models(self) -> None:
-        """An alias in use gives nothing; a deleted model obeys no more, and ends what it did."""
+        """An alias in use gives no event; a deleted model takes no commands, and stops its acts."""
         self.assertEqual(self.issue("MODEL_ADD|0|a.pmd", "MODEL_ADD|0|b.pmd"), ["MODEL_EVENT_ADD|0"])
         self.issue("SYNTH_START|0|v|hello", "MOTION_ADD|0|a|a.vmd")
         self.assertEqual(self.issue("MODEL_DELETE|0", "MODEL_DELETE|0", "SYNTH_START|0|v|hello"),
@@ -156,7 +156,7 @@ class CommandTests(ApplicationCase):
                          ["MODEL_EVENT_ADD|0", "MODEL_EVENT_CHANGE|0"])
 
     def test_timers(self) -> None:
-        """Restarting a timer cancels it; stopping is as if it had elapsed; cancelling always answers."""
+        """A restart cancels a timer, a stop is as if it had elapsed, a cancel always answers."""
         self.issue("TIMER_START|t|1")
         self.assertEqual(self.issue("TIMER_START|t|2"),
                          ["TIMER_EVENT_CANCELLED|t", "TIMER_EVENT_START|t"])
@@ -166,7 +166,7 @@ class CommandTests(ApplicationCase):
         self.assertEqual(self.after(10), [])
 
     def test_values(self) -> None:
-        """Values are compared and unset; an unknown one gives nothing; a random one has two fields."""
+        """Values are compared and unset; an unknown one gives no event, a random one two fields."""
         self.issue("VALUE_SET|v|3", "VALUE_SET|r|1|6")
         self.assertEqual(
             self.issue("VALUE_EVAL|v|GE|3", "VALUE_EVAL|v|LT|3.0", "VALUE_EVAL|v|IS|3",
@@ -176,7 +176,7 @@ class CommandTests(ApplicationCase):
                          ["VALUE_EVENT_GET|r|1|6", "VALUE_EVENT_UNSET|v"])
 
     def test_textareas(self) -> None:
-        """An alias in use and an unknown one give nothing."""
+        """An alias in use and an unknown one give no event."""
         add = "TEXTAREA_ADD|ta|10,5|1,1,1|0,0,0,1|1,1,1,1|0,0,0"
         self.assertEqual(self.issue("TEXTAREA_SET|ta|x", "TEXTAREA_DELETE|ta"), [])
         show = "TEXTAREA_SET|ta|x"
@@ -191,7 +191,7 @@ class CommandTests(ApplicationCase):
             ["MENU_EVENT|ADD|Gene", "MENU_EVENT|SETITEM|Gene|0", "MODEL_EVENT_ADD|0"])
 
     def test_forms(self) -> None:
-        """Commands of several forms answer each in its own."""
+        """A command with several forms answers each form in its own way."""
         self.assertEqual(
             self.issue("MODEL_BINDFACE|0|smile|1", "MODEL_BINDFACE|k|0|1|0|smile|0|1",
                        "MODEL_BINDBONE|k|0|1|0|neck|0|0|0|0", "AVATAR_CONTROL|DISABLE",
@@ -202,7 +202,7 @@ class CommandTests(ApplicationCase):
              "CAPTION_EVENT_SETSTYLE|s", "RECOG_EVENT_MODIFY|GAIN|1.5", "INFOTEXT_EVENT_SHOW"])
 
     def test_every_documented_command(self) -> None:
-        """Each answers, with enough arguments, with an event of the table, or with nothing."""
+        """With enough arguments each command gives events of the table, or none."""
         for command in commands().values():
             self.use()
             args = [f"a{number}" for number in range(command.needs)]
@@ -215,30 +215,30 @@ class CommandTests(ApplicationCase):
         self.assertEqual(self.issue("MODEL_ADD||0|a.pmd"), ["MODEL_EVENT_ADD|0"])
 
     def test_unknown(self) -> None:
-        """What is no command, events among them, gives nothing."""
+        """A line that is no command gives no event, nor does an event."""
         self.assertEqual(self.issue("RECOG_EVENT_STOP|hello", "TEST_MESSAGE", "KEY|a", "|"), [])
 
     def test_ignored(self) -> None:
-        """Ignored commands fail."""
+        """An ignored command gives no event."""
         self.use(ignored={"SYNTH_START"})
         self.assertEqual(self.issue("SYNTH_START|0|v|x", "VALUE_SET|v|1"), ["VALUE_EVENT_SET|v"])
 
 
 class ChatterTests(ApplicationCase):
-    """Rows: what it says by itself."""
+    """Rows: the events that it sends by itself."""
 
     def setUp(self) -> None:
         super().setUp()
         self.use(clock=lambda: (8, 5))
 
     def test_start(self) -> None:
-        """At the start it says its plugins and the time of day."""
+        """At the start it sends its plugins and the time of day."""
         said = [each.line for each in self.application.start(self.now)]
         self.assertEqual(said[-2:], ["PLUGIN_EVENT_ENABLE|Remote", "CURRENT_TIME|08|05"])
         self.assertIn("PLUGIN_EVENT_ENABLE|Variables", said)
 
     def test_time_of_day(self) -> None:
-        """It says the time of day every 30 s."""
+        """It sends the time of day every 30 s."""
         self.application.start(self.now)
         times = [line for _ in range(100) for line in self.after(1) if line.startswith("CURRENT")]
         self.assertEqual(times, ["CURRENT_TIME|08|05"] * 3)
@@ -255,14 +255,14 @@ class ChatterTests(ApplicationCase):
         self.assertEqual(self.application.heard(self.now), [])
 
     def test_silence(self) -> None:
-        """Without a clock it says nothing by itself."""
+        """Without a clock it sends nothing by itself."""
         self.use()
         self.assertEqual(self.application.start(self.now), [])
         self.assertEqual(self.after(1000), [])
         self.assertEqual(self.application.heard(self.now), [])
 
     def test_memory(self) -> None:
-        """A hundred thousand inputs and restarts leave a few entries behind."""
+        """After a hundred thousand inputs and a thousand restarts only a few entries are left."""
         self.application.start(self.now)
         for _ in range(100_000):
             self.application.heard(self.now)
@@ -274,7 +274,7 @@ class DocumentedTests(unittest.TestCase):
     """The table of commands."""
 
     def test_table(self) -> None:
-        """It has the documented commands, what they need and what answers."""
+        """The table has the documented commands, their number of arguments and their answers."""
         table = commands()
         self.assertEqual(len(table), 94)
         self.assertEqual(table["SYNTH_START"].answers, ("SYNTH_EVENT_START", "SYNTH_EVENT_STOP"))

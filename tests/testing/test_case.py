@@ -47,7 +47,7 @@ class Whole(Handler):
 
 
 class Blocking(Handler):
-    """Owns its thread."""
+    """Has its own handle()."""
 
     def handle(self) -> None:
         for line in self.lines():
@@ -65,12 +65,12 @@ class Stubborn(Handler):
 
 
 def quiet() -> Handler:
-    """A factory."""
+    """A factory of handlers."""
     return Quiet()
 
 
 class CaseTests(TestCase):
-    """A test class of a user's, run as unittest runs it."""
+    """A user's test class, run as unittest runs it."""
 
     def outcome(self, body: Any, handler: Any = Parrot, **attributes: Any) -> unittest.TestResult:
         """Run one test with a handler."""
@@ -95,7 +95,7 @@ class CaseTests(TestCase):
         self.assertEqual(result.testsRun, 1)
 
     def check_fails(self, text: str, body: Any, handler: Any = Parrot, **attributes: Any) -> None:
-        """The test fails, and this stands in its report."""
+        """The test fails, and its report matches `text`."""
         result = self.outcome(body, handler, **attributes)
         found = "".join(report for _, report in [*result.errors, *result.failures])
         self.assertRegex(found, text)
@@ -111,7 +111,7 @@ class CaseTests(TestCase):
         self.check(body)
 
     def test_sync(self) -> None:
-        """After sync() all that was said was handled, what was sent in answer is there, no mark left."""
+        """After sync() all lines are handled, all answers have arrived, and no mark is left."""
         def body(case: AgentTestCase) -> None:
             for number in range(300):
                 case.agent.emit(f"RECOG_EVENT_STOP|{number}")
@@ -124,7 +124,7 @@ class CaseTests(TestCase):
             self.check(body, handler)
 
     def test_sync_with_other_handlers(self) -> None:
-        """It works for a handler with its own on_text, and for one with its own handle()."""
+        """sync() works for a handler with its own handle()."""
         def body(case: AgentTestCase) -> None:
             case.agent.emit("KEY|a")
             case.agent.emit("KEY|b")
@@ -134,7 +134,7 @@ class CaseTests(TestCase):
         self.check(body, Blocking)
 
     def test_sync_fails(self) -> None:
-        """It fails in time when the handler does not come back."""
+        """sync() fails in time when the handler does not return."""
         Stubborn.release.clear()
 
         def body(case: AgentTestCase) -> None:
@@ -173,14 +173,14 @@ class CaseTests(TestCase):
         self.check_fails("did not receive 'NOTHING'", lambda case: case.agent.expect("NOTHING", 0.01))
 
     def test_a_crash(self) -> None:
-        """A test fails whose handler crashed the agent."""
+        """A test fails if its handler crashed the agent."""
         def body(case: AgentTestCase) -> None:
             case.agent.emit("CRASH")
             case.agent.wait_ended(DEADLINE)
         self.check_fails("the agent is crashed: an empty line", body)
 
     def test_a_thread_left_behind(self) -> None:
-        """A test fails whose handler does not end."""
+        """A test fails if its handler does not end."""
         held, called = threading.Event(), threading.Event()
 
         class Held(Handler):
@@ -195,7 +195,7 @@ class CaseTests(TestCase):
         held.set()
 
     def test_a_server_that_does_not_start(self) -> None:
-        """An option that is wrong is an error of the test, and nothing is left."""
+        """A wrong option is an error of the test, and nothing is left."""
         self.check_fails("TypeError", lambda case: None, server_options={"bogus": 1})
         self.check_fails("404", lambda case: None, server_options={"path": "/a"},
                          agent_options={"path": "/b"})
@@ -212,7 +212,7 @@ class PageTests(TestCase):
         (self.directory / "parrot.py").write_text(parrot, "utf-8")
 
     def run_tests(self, path: Path, *runner: str) -> subprocess.CompletedProcess[str]:
-        """Run a file of tests, with unittest unless another way is given."""
+        """Run a file of tests, with unittest unless other arguments are given."""
         python_path = os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH")]))
         return subprocess.run(
             [sys.executable, "-W", "error", *(runner or ("-m", "unittest")), path.name], cwd=path.parent,

@@ -27,7 +27,7 @@ class RequestTests(unittest.TestCase):
         self.assertEqual(request_of("/chat", "localhost", 9001, key), recorded)
 
     def test_path(self) -> None:
-        """The path goes out unchanged: a query, raw UTF-8, blanks, empty, without a slash."""
+        """The path is sent unchanged: a query, raw UTF-8, blanks, empty, without a slash."""
         for path in ("/a?b=c&d", "/日本 x", "", "chat"):
             first = request_of(path, "h", 1, "k").partition(b"\r\n")[0]
             self.assertEqual(first, f"GET {path} HTTP/1.1".encode())
@@ -63,7 +63,7 @@ class AnswerTests(unittest.TestCase):
             self.check(accept_head(self.request.replace(b"nLQ", b"xxx")))
 
     def test_too_many_requests(self) -> None:
-        """Only 429 with exactly this reason makes it try another path."""
+        """Only 429 with exactly the reason "Too Many Requests" makes it try another path."""
         for status, is_occupied in (("429 Too Many Requests", True), ("429 Too many requests", False),
                                     ("429", False), ("503 Too Many Requests", False)):
             with self.assertRaisesRegex(Refused, status) as caught:
@@ -89,7 +89,7 @@ class FrameTests(unittest.TestCase):
     @given(st.lists(st.tuples(st.sampled_from([TEXT, BINARY, CLOSE, PING]), st.binary(max_size=300))),
            st.data())
     def test_reader(self, frames: list[tuple[int, bytes]], data: st.DataObject) -> None:
-        """Frames come out as they went in, however their bytes are cut."""
+        """The frames read are the frames sent, however their bytes are cut."""
         stream = b"".join(server_frame(payload, opcode) for opcode, payload in frames)
         cuts = sorted(data.draw(st.sets(st.integers(0, len(stream)))))
         reader, found = FrameReader(), []
@@ -101,7 +101,7 @@ class FrameTests(unittest.TestCase):
         self.assertFalse(reader.has_part)
 
     def test_sizes(self) -> None:
-        """All three forms of a length are read; a part of a frame is known as one."""
+        """All three forms of a length are read, and a partial frame is recognised as one."""
         reader = FrameReader()
         for size in (0, 125, 126, 65535, 65536):
             data = server_frame(b"x" * size)
@@ -112,7 +112,7 @@ class FrameTests(unittest.TestCase):
             self.assertEqual(len(reader.next(100_000).payload), size)
 
     def test_room(self) -> None:
-        """A payload larger than the room is told by its head alone."""
+        """A payload larger than the room is reported from its header alone."""
         for room, data in ((8191, server_frame(b"x" * 8192)[:4]), (10, server_frame(b"x" * 11)[:2])):
             reader = FrameReader()
             reader.feed(data)

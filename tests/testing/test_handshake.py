@@ -42,7 +42,7 @@ class HandshakeTests(AgentCase):
             agent.leave()
 
     def test_refused_answers(self) -> None:
-        """An answer with ``keep-alive, Upgrade``, or that is no 101, is no connection."""
+        """An answer with ``keep-alive, Upgrade``, or other than 101, gives no connection."""
         for answer in (b"HTTP/1.1 101 x\r\nUpgrade: websocket\r\n"
                        b"Connection: keep-alive, Upgrade\r\n\r\n",
                        b"HTTP/1.1 404 Not Found\r\n\r\n", b"nonsense\r\n\r\n"):
@@ -82,14 +82,14 @@ class HandshakeTests(AgentCase):
             agent.wait_connected()
             visit.say("A|stuck\n")
             agent.emit("B")
-            # What had arrived before is read before it speaks.
+            # It reads what has arrived before it sends.
             self.assertIn(visit.text(), ("A|stuck\n", "B\n"))
             found = agent.received == []
             visit.settle()
             agent.expect("A|stuck", DEADLINE)
             agent.leave()
             return found
-        # This thread may be late; not every time.
+        # On a busy machine the frame can be late, but not every time.
         self.assertTrue(any(is_stuck() for _ in range(50)))
 
     def test_localhost(self) -> None:
@@ -110,19 +110,19 @@ class HandshakeTests(AgentCase):
             self.assertIn(b"Host: [::1]:%d\r\n" % port, visit.read_request())
 
     def test_stuck_until_a_line(self) -> None:
-        """What was stuck comes before what sets it free; any frame does."""
+        """Any frame releases what was stuck, which is heard before that frame."""
         agent = self.agent()
         visit = self.peer.accept().open(behind=server_frame("A\nB|half") + server_frame("!\n"))
         agent.wait_connected()
         agent.emit("X")
         self.assertEqual(visit.text(), "X\n")
-        agent.emit("Y")  # 10 ms later at least: by now nothing is stuck any more.
+        agent.emit("Y")  # At least 10 ms later: from now on no new frame gets stuck.
         self.assertEqual(visit.text(), "Y\n")
         visit.say("C\n")
         self.assertEqual(visit.texts(3), ["A\n", "B|half!\n", "C\n"])
 
     def test_stuck_at_the_end(self) -> None:
-        """A FIN sets free what was stuck, too."""
+        """A FIN releases what was stuck, too."""
         agent = self.agent()
         visit = self.peer.accept().open(behind=server_frame("A|stuck\n"))
         agent.wait_connected()
@@ -130,14 +130,14 @@ class HandshakeTests(AgentCase):
         agent.expect("A|stuck", DEADLINE)
 
     def test_later_frames(self) -> None:
-        """A frame that comes when it is settled is heard at once."""
+        """A frame that comes once the agent answers pings is heard at once."""
         agent, visit = self.opened()
         visit.say("A|b\n")
         self.assertEqual(visit.text(), "A|b\n")
         self.assertEqual(agent.expect("A"), "A|b")
 
     def test_start_up_events(self) -> None:
-        """After a quick 101 it says its plugins and the time of day, once."""
+        """After a quick 101 it sends its plugins and the time of day, once."""
         agent = self.agent(chatter=True)
         visit = self.peer.accept().open()
         said = visit.texts(6)

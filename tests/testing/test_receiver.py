@@ -14,7 +14,7 @@ from ..support import DATA
 
 
 def feed(*payloads: bytes | str, receiver: Receiver | TolerantReceiver | None = None) -> list[Happening]:
-    """What happens to a receiver, a new one unless one is given."""
+    """Feed frames to a receiver, a new one unless one is given, and return what happens."""
     receiver = receiver or Receiver()
     return [each for payload in payloads for each in receiver.feed(
         payload.encode() if isinstance(payload, str) else payload)]
@@ -35,7 +35,7 @@ class ReceiverCase(unittest.TestCase):
         self.assertEqual(len(happened), len(expected), happened)
 
     def check_fault(self, fate: Fate, *payloads: bytes | str, before: int = 0) -> None:
-        """The last of these frames ends in a fault, behind so many other things."""
+        """The last of these frames ends in a fault, after `before` other happenings."""
         happened = feed(*payloads)
         self.assertEqual(len(happened), before + 1, happened)
         self.assertIsInstance(happened[-1], Fault)
@@ -51,7 +51,7 @@ class StreamTests(ReceiverCase):
         self.check(["A|1", "B|2"], "A|1\nB|2\n")
 
     def test_a_line_over_two_frames(self) -> None:
-        """A line over two frames, or fragments, is one; also when the second is only its newline."""
+        """A line over two frames or fragments is one, even if the second adds only the newline."""
         self.check(["A|12"], "A|1", "2\n")
         self.check(["A|12", "B"], "A|12", "\nB\n")
         self.check(["A|12"], "A|12", "\n")
@@ -61,11 +61,11 @@ class StreamTests(ReceiverCase):
         self.check(["A", "B", "C"], "A\r\nB\rC\r\n")
 
     def test_blank_lines_behind_a_line(self) -> None:
-        """Blank lines behind a line, in its frame, are nothing."""
+        """Blank lines behind a line, in its frame, are ignored."""
         self.check(["A", "B"], "A\n\n\nB\n\n")
 
     def test_a_line_without_newline(self) -> None:
-        """It is held, and glued to the next."""
+        """A line without newline is held, and joined with the next."""
         self.check(["AB"], "A", "B\n")
         receiver = Receiver()
         self.assertEqual(feed("A", receiver=receiver), [])
@@ -101,7 +101,7 @@ class NewlineTests(ReceiverCase):
         self.check_fault(Fate.CRASH, "A\n", "\n", before=1)
 
     def test_a_newline_in_front(self) -> None:
-        """A frame that begins with a newline makes it deaf for ever."""
+        """A frame that begins with a newline makes it deaf permanently."""
         receiver = Receiver()
         self.assertEqual([each.fate for each in feed("\nA\n", receiver=receiver)], [Fate.DEAF])
         self.assertEqual(feed("B\n", "C\n", receiver=receiver), [])
@@ -115,7 +115,7 @@ class NewlineTests(ReceiverCase):
         self.check_fault(Fate.DEAF, b"A\xe3\0\x81\n")
 
     def test_the_loop_of_the_deaf(self) -> None:
-        """Deaf, it holds all that comes, until no frame fits any more: each is then an error."""
+        """Once deaf, it holds all that comes until no frame fits; each frame is then an error."""
         receiver = Receiver()
         feed("\0", receiver=receiver)
         self.assertEqual(feed(b"x" * 8000, receiver=receiver), [])
@@ -128,7 +128,7 @@ class CharacterTests(ReceiverCase):
     """Row: a byte that is no UTF-8 lead byte at a character position."""
 
     def test_no_lead_byte(self) -> None:
-        """Its thread spins for ever on 0x80 to 0xC1, 0xFE and 0xFF, and on no other byte."""
+        """Its thread spins endlessly on 0x80 to 0xC1, 0xFE and 0xFF, and on no other byte."""
         for byte in range(1, 256):
             happened = feed(b"A|" + bytes([byte]) + b"xxxxxx\n")
             hangs = 0x80 <= byte <= 0xC1 or byte >= 0xFE
@@ -140,7 +140,7 @@ class CharacterTests(ReceiverCase):
         self.assertEqual(lines(feed(b"A|\xe3x\ny\n")), ["A|\ufffdx\ny"])
 
     def test_before_the_newline_comes(self) -> None:
-        """It need not wait for the end of the line."""
+        """It hangs without waiting for the end of the line."""
         self.check_fault(Fate.HANG, b"A|\xff")
 
 
@@ -148,7 +148,7 @@ class LengthTests(ReceiverCase):
     """Rows: long lines and large frames."""
 
     def line(self, size: int) -> bytes:
-        """A line of so many bytes with its newline."""
+        """A line of `size` bytes with its newline."""
         return b"A|" + b"x" * (size - 3) + b"\n"
 
     def test_up_to_2047_bytes(self) -> None:
@@ -157,39 +157,39 @@ class LengthTests(ReceiverCase):
             self.assertEqual(feed(self.line(size))[0].echo, self.line(size))
 
     def test_from_2048_bytes(self) -> None:
-        """The line is issued whole; its echo is cut to 2047 bytes without a newline."""
+        """A longer line is issued whole; its echo is cut to 2047 bytes without a newline."""
         for size in (2048, 2049, 4097):
             issued, = feed(self.line(size))
             self.assertEqual(issued.line.encode(), self.line(size)[:-1])
             self.assertEqual(issued.echo, self.line(size)[:2047])
 
     def test_recorded_echo(self) -> None:
-        """The recorded echo of a 2052-byte line, cut inside a character, comes out of this line."""
+        """A 2052-byte line gives the recorded echo, which is cut inside a character."""
         recorded = bytes.fromhex((DATA / "cut-echo.hex").read_text())
         line = recorded.decode("utf-8", "ignore") + "あ" * 2
         line = line[:next(n for n in range(len(line) + 1) if len(line[:n].encode()) >= 2051)]
         self.assertEqual(feed(line + "\n")[0].echo, recorded)
 
     def test_5000_bytes(self) -> None:
-        """A line of 5000 to 8191 bytes crashes it; what lies between was not measured, and does too."""
+        """A line of 5000 to 8191 bytes crashes it, and so does one from 4098, not measured."""
         for size in (4098, 5000, 8191):
             self.check_fault(Fate.CRASH, self.line(size))
 
     def test_8192_bytes(self) -> None:
-        """A payload of 8192 bytes or more is an exception, whatever is in it."""
+        """A payload of 8192 bytes or more is an exception, whatever it holds."""
         payload = b"A|xxxxx\n" * 1024
         self.check_fault(Fate.ERROR, payload)
         self.assertEqual(len(lines(feed(payload[:8184] + b"B|xxxx\n"))), 1024)
 
     def test_what_is_held_takes_room(self) -> None:
-        """Half a line makes the largest frame smaller, and survives the exception."""
+        """Half a line that is held makes the largest frame smaller, and survives the exception."""
         receiver = Receiver()
         happened = feed("half", b"x" * 8188, "|line\n", receiver=receiver)
         self.assertEqual(happened[0].fate, Fate.ERROR)
         self.assertEqual(lines(happened), ["half|line"])
 
     def test_an_empty_frame(self) -> None:
-        """An empty data frame is taken for a disconnect; half a line before it is kept."""
+        """An empty data frame counts as a disconnect; half a line before it is kept."""
         receiver = Receiver()
         feed("half", receiver=receiver)
         self.assertEqual(feed(b"", receiver=receiver)[0].fate, Fate.LOST)
@@ -208,7 +208,7 @@ class SoundTests(ReceiverCase):
         self.check(["SABCDE"], "SABCDE\n")
 
     def test_a_line_with_snd_that_is_no_audio(self) -> None:
-        """Seven or more of its bytes are eaten as audio."""
+        """Seven or more bytes of such a line are taken as audio."""
         self.assertEqual(feed("SNDHELLO|x\n"), [Sound(b""), Issued("O|x", b"O|x\n")])
         self.assertEqual(feed("SND3xyzABCD\n")[0], Sound(b"ABC"))
 
@@ -219,30 +219,30 @@ class SoundTests(ReceiverCase):
         self.check_fault(Fate.CRASH, "SND-100xxxx")
 
     def test_a_chunk_that_never_fits(self) -> None:
-        """``SND9999`` makes it deaf; 8184 bytes are the most that fit."""
+        """``SND9999`` makes it deaf, since a chunk of at most 8184 bytes fits."""
         self.check_fault(Fate.DEAF, "SND9999", before=0)
         self.check_fault(Fate.DEAF, b"SND8185" + b"x" * 100)
         self.assertEqual(feed(b"SND8184" + b"\0" * 8184), [Sound(b"\0" * 8184)])
 
     def test_a_chunk(self) -> None:
-        """SND, four digits, so many bytes, and nothing behind; the bytes may be any."""
+        """A chunk is SND, four digits and that many bytes of any value, with nothing behind."""
         self.assertEqual(feed(b"SND0004\xff\0\n\xffA|b\n"),
                          [Sound(b"\xff\0\n\xff"), Issued("A|b", b"A|b\n")])
         self.assertEqual(feed(b"SND0004ab", b"cdSND", b"0002ef"), [Sound(b"abcd"), Sound(b"ef")])
 
     def test_a_newline_behind_a_chunk(self) -> None:
-        """It crashes it, in the frame of the chunk and in the next."""
+        """A newline behind a chunk crashes it, in the frame of the chunk and in the next."""
         self.check_fault(Fate.CRASH, "SND0002ab\n", before=1)
         self.check_fault(Fate.CRASH, "SND0002ab", "\n", before=1)
 
     def test_a_line_between_two_halves(self) -> None:
-        """It is taken for sound, and the rest of the chunk for a line: for ever out of step."""
+        """A line between two halves of a chunk becomes sound, and the chunk's rest a line."""
         self.assertEqual(
             feed("SND0010abcde", "A|b\n", "fghij", "SND0002xy", "B|c\n"),
             [Sound(b"abcdeA|b\nf"), Issued("ghijSND0002xyB|c", b"ghijSND0002xyB|c\n")])
 
     def test_words_for_sound(self) -> None:
-        """SNDSTRM, SNDFILE and SNDBRKS get no echo; their newline belongs to them."""
+        """SNDSTRM, SNDFILE and SNDBRKS get no echo, and their newline is consumed with them."""
         self.assertEqual(feed("SNDFILE\nSNDSTRM\r\nSNDBRKS", "SND0001x"),
                          [Word("SNDFILE"), Word("SNDSTRM"), Word("SNDBRKS"), Sound(b"x")])
 
@@ -256,12 +256,12 @@ class AvatarTests(ReceiverCase):
             self.assertEqual(feed(f"__AV_MESSAGE,{line}\n"), [Issued(line, line.encode() + b"\n")])
 
     def test_the_empty_wrapper(self) -> None:
-        """``__AV_MESSAGE,`` alone issues nothing, and absorbs what was left in the buffer."""
+        """``__AV_MESSAGE,`` alone issues nothing, and is joined to what was left in the buffer."""
         self.check([], "__AV_MESSAGE,\n")
         self.check(["half__AV_MESSAGE,", "A|b"], "half", "__AV_MESSAGE,\n", "A|b\n")
 
     def test_other_words(self) -> None:
-        """All that begins with ``__AV`` gets no echo."""
+        """A word that begins with ``__AV`` gets no echo."""
         self.assertEqual(feed("__AV_START\n__AVxyz\n"), [Word("__AV_START"), Word("__AVxyz")])
 
     def test_the_notice_of_a_relay(self) -> None:
@@ -271,7 +271,7 @@ class AvatarTests(ReceiverCase):
 
 
 class CloseTests(ReceiverCase):
-    """Row: a Close with a code, whose payload is text to it."""
+    """Row: a Close with a code, whose payload it reads as text."""
 
     def test_it_spoils_the_first_line(self) -> None:
         """The code and the reason stand in front of the next line, as recorded."""
@@ -293,7 +293,7 @@ class TolerantTests(ReceiverCase):
     """A receiver that takes everything."""
 
     def test_it_takes_everything(self) -> None:
-        """Newlines anywhere, NULs, any bytes and any length: lines, and no fault."""
+        """Newlines anywhere, NULs, any bytes and any length give lines, and no fault."""
         happened = feed("\n", "\nA\0B\n", b"C\xff\n", b"D" * 9000 + b"\n", "STOP\n", "SNDHELLO\n",
                         "SND\n", receiver=TolerantReceiver())
         self.assertEqual(lines(happened), [
@@ -301,7 +301,7 @@ class TolerantTests(ReceiverCase):
         self.assertEqual(happened[2].echo, b"D" * 9000 + b"\n")
 
     def test_words_and_sound(self) -> None:
-        """Words, the wrapper and chunks are what they are to the other."""
+        """It reads words, the wrapper and chunks like the other receiver."""
         self.assertEqual(
             feed("__AV_START\nSNDFILE\n", "SND00", "04abcdSND0001e\nA|b\n__AV_MESSAGE,SNDX\n",
                  receiver=TolerantReceiver()),
@@ -309,23 +309,23 @@ class TolerantTests(ReceiverCase):
              Issued("A|b", b"A|b\n"), Issued("SNDX", b"SNDX\n")])
 
 
-# A line that can do no harm, whatever frames it comes in.
+# Lines that do no harm, whatever frames they come in.
 SAFE = st.text(st.characters(exclude_characters="\r\n\0", exclude_categories=["Cs"]), min_size=1,
                max_size=40).filter(lambda text: text.strip("|") and not text.startswith(
                    ("SND", "__AV", "__peer")))
 
 
 class StreamProperties(unittest.TestCase):
-    """Safe lines are the same, however they are cut."""
+    """Safe lines give the same result, however they are cut."""
 
     @settings(deadline=None)
     @given(st.lists(SAFE, max_size=8), st.data())
     def test_cuts(self, texts: list[str], data: st.DataObject) -> None:
-        """Whole, byte by byte and cut at random, safe input gives the same lines, without a fault."""
+        """Safe input, whole, byte by byte and cut at random, gives the same lines and no fault."""
         stream = "".join(f"{text}\n" for text in texts).encode()
         whole = feed(stream) if stream else []
         self.assertEqual([each for each in whole if not isinstance(each, Issued)], [])
-        # A line with S is held, with what is behind it, while these are fewer than seven bytes.
+        # A line with S and what is behind it is held while it is fewer than seven bytes.
         held = next((place for place, text in enumerate(texts) if text.startswith("S")
                      and len("\n".join(texts[place:]).encode()) < 6), len(texts))
         self.assertEqual(lines(whole), texts[:held])
@@ -339,7 +339,7 @@ class StreamProperties(unittest.TestCase):
     @settings(deadline=None)
     @given(st.lists(st.binary(max_size=60), max_size=20))
     def test_any_bytes(self, payloads: list[bytes]) -> None:
-        """Any bytes end in lines, sound or one fault, and what is held stays within the buffer."""
+        """Any bytes give lines, sound or one fault, and what is held stays within the buffer."""
         receiver = Receiver()
         for payload in payloads:
             happened = feed(payload, receiver=receiver)

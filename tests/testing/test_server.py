@@ -1,4 +1,4 @@
-"""``SimulatedAgent`` and our own server: what the server sends never hurts it."""
+"""``SimulatedAgent`` and our own server: what the server sends never harms the agent."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ class PackageTests(TestCase):
     """The package against the simulated agent."""
 
     def agent(self, server: Server, **options: Any) -> SimulatedAgent:
-        """A connected agent that has left when the test ends."""
+        """A connected agent that leaves when the test ends."""
         agent = SimulatedAgent(server.url, **{"chatter": False, "timeout": DEADLINE, **options})
         self.addCleanup(agent.leave)
         return agent.__enter__()
 
     def check_well(self, agent: SimulatedAgent, handler: Handler) -> None:
-        """The agent hears, its echo is known as one, and it has not been hurt."""
+        """The agent hears a line, and has not crashed."""
         handler.send("LAST", "line")
         agent.expect("LAST|line", DEADLINE)
         self.assertIsNone(agent.crashed)
 
     def test_dialogue(self) -> None:
-        """Recognised, answered, spoken."""
+        """A recognised text is answered and spoken, and only the echo is marked as one."""
         class Parrot(Recorder):
             def on_message(self, message: Message) -> None:
                 super().on_message(message)
@@ -66,7 +66,7 @@ class PackageTests(TestCase):
             agent.leave()
 
     def test_all_that_may_be_sent(self) -> None:
-        """Lines that it would misread, the longest ones, any characters, many at once: all arrive."""
+        """Lines that it would misread, the longest, any characters and many at once all arrive."""
         server = self.serve(Recorder)
         agent = self.agent(server)
         handler = server.wait_connected()
@@ -84,7 +84,7 @@ class PackageTests(TestCase):
         self.check_well(agent, handler)
 
     def test_sound(self) -> None:
-        """Words and chunks arrive, lines between them too."""
+        """Words and chunks arrive, and so do lines between them."""
         server = self.serve(Recorder)
         agent = self.agent(server)
         handler = server.wait_connected()
@@ -102,7 +102,7 @@ class PackageTests(TestCase):
         self.check_well(agent, handler)
 
     def test_close(self) -> None:
-        """However the server closes, it comes back, and hears the first line intact."""
+        """After any close code the agent comes back, and hears the first line intact."""
         server = self.serve(Greeter)
         agent = self.agent(server)
         for code in (1000, 1001, 3000, 4000):
@@ -115,7 +115,7 @@ class PackageTests(TestCase):
         self.assertIsNone(agent.crashed)
 
     def test_its_end(self) -> None:
-        """Its leaving and its reset are a normal end to the server; all that it said comes first."""
+        """A FIN and a reset of the agent are a normal end, after all that the agent said."""
         for end in (SimulatedAgent.leave, SimulatedAgent.drop):
             server = self.serve(Recorder)
             agent = self.agent(server)
@@ -128,13 +128,13 @@ class PackageTests(TestCase):
             agent.leave()
 
     def test_exclusive(self) -> None:
-        """A second agent comes to the path with -1, a third to -1-2."""
+        """With exclusive a second agent comes to the path with -1, a third to -1-2."""
         server = self.serve(Recorder, exclusive=True)
         agents = [self.agent(server, path="/chat", retry_count=3, hurry=10) for _ in range(3)]
         self.assertEqual([agent.path for agent in agents], ["/chat", "/chat-1", "/chat-1-2"])
 
     def test_refused(self) -> None:
-        """A refusal's reason reaches the test."""
+        """The test gets the reason of a refusal."""
         class Closed(Handler):
             def on_request(self) -> None:
                 raise HandshakeRejected(403, "Not today")
@@ -143,7 +143,7 @@ class PackageTests(TestCase):
             self.agent(self.serve(Closed))
 
     def test_accepting_server(self) -> None:
-        """It works with accept(), too."""
+        """The agent works with a server that uses accept(), too."""
         with Server(port=0) as server:
             agent = self.agent(server)
             with server.accept(DEADLINE) as accepted:
@@ -153,7 +153,7 @@ class PackageTests(TestCase):
             agent.leave()
 
     def test_many_lines(self) -> None:
-        """Ten thousand lines there and back, in order, within the deadline."""
+        """Ten thousand lines go each way, in order, within the deadline."""
         server = self.serve(Recorder, max_queue=100_000)
         agent = self.agent(server)
         handler = server.wait_connected()

@@ -14,10 +14,10 @@ from .peer import AgentCase, server_frame
 
 
 class ReceivingTests(AgentCase):
-    """Rows: what it does with what we send."""
+    """Rows: how it takes what we send."""
 
     def test_a_stream_of_bytes(self) -> None:
-        """Two lines in a frame, a line over two, fragments, binary frames, CRLF, blank lines behind."""
+        """Lines are read from shared, split, fragmented and binary frames, with CRLF and blanks."""
         agent, visit = self.opened()
         visit.say("A\nB\n")
         visit.say("C|")
@@ -45,7 +45,7 @@ class ReceivingTests(AgentCase):
             agent.expect("A", DEADLINE)
 
     def test_deaf(self) -> None:
-        """A newline in front makes it deaf: it answers pings, speaks, but hears nothing any more."""
+        """A newline in front makes it deaf: it answers pings and sends lines, but hears none."""
         agent, visit = self.opened()
         visit.say("\nA\n")
         visit.say("B\n")
@@ -56,7 +56,7 @@ class ReceivingTests(AgentCase):
         self.assertEqual(agent.received, [])
 
     def test_the_loop_of_the_deaf(self) -> None:
-        """A NUL stays in its buffer over reconnects: once that is full, each frame is the end."""
+        """A NUL stays in its buffer over reconnects; once that is full, each frame disconnects."""
         agent, visit = self.opened()
         visit.say("\0")
         visit.say(b"x" * 8000)
@@ -67,7 +67,7 @@ class ReceivingTests(AgentCase):
         self.assertIn("deaf", agent.crashed)
 
     def test_no_lead_byte(self) -> None:
-        """A byte that cannot begin a character hangs it: no pong, no line, and the socket stays open."""
+        """A byte that begins no character hangs it: no pong, no line, and the socket stays open."""
         agent, visit = self.opened()
         visit.say(b"A|\xff\n")
         wait_until(lambda: agent.crashed)
@@ -79,14 +79,14 @@ class ReceivingTests(AgentCase):
         self.assertIn(visit.end(), ("FIN", "RST"))
 
     def test_an_empty_frame(self) -> None:
-        """An empty data frame is taken for a disconnect: it closes and comes back."""
+        """An empty data frame counts as a disconnect: it closes and comes back."""
         agent, visit = self.opened()
         visit.say("")
         self.assertEqual(visit.end(), "FIN")
         self.check_well(agent, self.peer.accept().open().settle())
 
     def test_long_lines(self) -> None:
-        """2047 bytes come back whole, 2048 to 4097 cut to 2047 without a newline."""
+        """2047 bytes come back whole, 2048 to 4097 are cut to 2047 without a newline."""
         agent, visit = self.opened()
         for size in (2047, 2048, 4097):
             line = "A|" + "x" * (size - 3) + "\n"
@@ -95,14 +95,14 @@ class ReceivingTests(AgentCase):
             self.assertEqual(agent.received[-1], line[:-1])
 
     def test_a_line_of_5000_bytes(self) -> None:
-        """It crashes it."""
+        """A line of 5000 bytes crashes it."""
         agent, visit = self.opened()
         visit.say("A|" + "x" * 4998)
         visit.say("\n")
         self.check_crashed(agent, visit, "a line of 5001 bytes")
 
     def test_a_frame_of_8192_bytes(self) -> None:
-        """An exception: a reset, and it comes back; 8191 bytes are fine."""
+        """A frame of 8192 bytes makes it reset and come back; 8191 bytes are fine."""
         agent, visit = self.opened()
         visit.say("A|xxxxx\n" * 1023 + "BBBBBB\n")
         self.assertEqual(visit.texts(1024)[-1], "BBBBBB\n")
@@ -132,7 +132,7 @@ class ReceivingTests(AgentCase):
         self.assertIn("deaf", agent.crashed)
 
     def test_the_wrapper(self) -> None:
-        """Behind ``__AV_MESSAGE,`` any line is issued as it is, at once, and comes back unwrapped."""
+        """A line behind ``__AV_MESSAGE,`` is issued as it is, at once, and comes back unwrapped."""
         agent, visit = self.opened()
         visit.say("__AV_MESSAGE,STOP\n")
         visit.say("__AV_MESSAGE,SNDHELLO\n__AV_MESSAGE,\n")
@@ -141,7 +141,7 @@ class ReceivingTests(AgentCase):
         self.check_well(agent, visit)
 
     def test_a_frame_in_pieces(self) -> None:
-        """A frame whose bytes come apart is an exception: it closes and comes back."""
+        """A frame whose bytes arrive apart makes it reset and come back."""
         for cut in (1, 3, 9):
             agent, visit = self.opened()
             visit.send(server_frame("A|123456\n")[:cut])
@@ -155,7 +155,7 @@ class ControlTests(AgentCase):
     """Rows: pings, Close frames and the end of TCP."""
 
     def test_pings(self) -> None:
-        """A ping with a body gets an identical pong, also in mid line, an empty one a byte of zero."""
+        """A ping's body comes back in the pong, also in mid line; an empty one gets a zero byte."""
         agent, visit = self.opened()
         visit.say("A|")
         for body in (b"x", b"y" * 125):
@@ -168,7 +168,7 @@ class ControlTests(AgentCase):
         self.assertEqual(visit.text(), "A|b\n")
 
     def test_close_with_a_code(self) -> None:
-        """No echo, no close; its payload spoils the first line after the reconnect, as recorded."""
+        """A Close with a code is not answered, and spoils the next first line, as recorded."""
         agent, visit = self.opened()
         visit.say(b"\x03\xe8bye", CLOSE)
         visit.settle()
@@ -187,7 +187,7 @@ class ControlTests(AgentCase):
         self.assertIn("hung", agent.crashed)
 
     def test_empty_close(self) -> None:
-        """It closes at once, with a FIN and no echo, and comes back; the first line is intact."""
+        """After an empty Close it sends FIN, no Close, and comes back; the first line is intact."""
         agent, visit = self.opened()
         visit.say("", CLOSE)
         self.assertEqual(visit.end(), "FIN")
@@ -195,13 +195,13 @@ class ControlTests(AgentCase):
         self.assertEqual(agent.connects, 2)
 
     def test_fin(self) -> None:
-        """After a FIN it comes back, intact."""
+        """After a FIN it comes back, and the first line is intact."""
         agent, visit = self.opened()
         visit.close()
         self.check_well(agent, self.peer.accept().open().settle())
 
     def test_half_a_line_before_a_fin(self) -> None:
-        """It spoils the first line of the next connection."""
+        """Half a line before a FIN spoils the first line of the next connection."""
         agent, visit = self.opened()
         visit.say("HALF|")
         visit.settle()
@@ -215,7 +215,7 @@ class AudioTests(AgentCase):
     """Rows: audio."""
 
     def test_audio(self) -> None:
-        """Chunks are kept, with their times, and answered by nothing."""
+        """Chunks are kept with their times, and get no answer."""
         agent, visit = self.opened()
         visit.say("__AV_START\n__AV_SETMODEL,0\nSNDSTRM\n")
         chunks = [bytes([number]) * 1280 for number in range(5)]
@@ -239,17 +239,17 @@ class AudioTests(AgentCase):
         self.assertEqual(len(agent.audio), 8184)
 
     def test_a_newline_behind_a_chunk(self) -> None:
-        """It crashes it."""
+        """A newline behind a chunk crashes it."""
         agent, visit = self.opened()
         visit.say(b"SND0002ab\n", BINARY)
         self.check_crashed(agent, visit, "an empty line")
 
 
 class TolerantTests(AgentCase):
-    """A polite peer, which takes everything."""
+    """An agent with ``fragile=False``, which takes everything."""
 
     def test_it_takes_everything(self) -> None:
-        """Nothing of what breaks the other breaks it, and nothing is stuck."""
+        """What breaks a fragile agent does no harm, and nothing is stuck."""
         agent = self.agent(fragile=False)
         visit = self.peer.accept().open(behind=server_frame("FIRST\n"))
         self.assertEqual(visit.text(), "FIRST\n")

@@ -1,4 +1,4 @@
-"""``pattern.py``: which messages are meant."""
+"""``pattern.py``: which messages a pattern matches."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class PatternTest(unittest.TestCase):
     """What a pattern matches."""
 
     def check(self, pattern: object, *lines: str, no: tuple[str, ...] = ()) -> None:
-        """It matches these lines, and not those."""
+        """The pattern matches these lines, and not those."""
         matches = matcher_of(pattern)  # type: ignore[arg-type]
         for line in lines:
             self.assertTrue(matches(Message(line)), line)
@@ -28,7 +28,7 @@ class PatternTest(unittest.TestCase):
         self.check(".*", ".*", no=("A",))
 
     def test_message(self) -> None:
-        """A Message is the same line."""
+        """A Message matches only an equal line."""
         self.check(Message.of("KEY", "a"), "KEY|a", no=("KEY", "KEY|a|b", "KEY|b"))
 
     def test_regular_expression(self) -> None:
@@ -40,7 +40,7 @@ class PatternTest(unittest.TestCase):
         self.check(lambda message: message.args == ("a",), "KEY|a", no=("KEY|b",))
 
     def test_what_is_no_pattern(self) -> None:
-        """What can be no pattern, or never match, is refused at once."""
+        """An invalid pattern, or one that can never match, is refused at once."""
         for wrong in (None, 1, ["KEY"], b"KEY", re.compile(b"KEY")):
             with self.subTest(wrong), self.assertRaises(TypeError):
                 matcher_of(wrong)  # type: ignore[arg-type]
@@ -49,7 +49,7 @@ class PatternTest(unittest.TestCase):
                 matcher_of(never)
 
     def test_in_words(self) -> None:
-        """Patterns are described as an error needs them."""
+        """Patterns have a description for the text of an error."""
         def is_key(message: Message) -> bool:
             return message.type == "KEY"
         self.assertEqual(describe(("A|1", re.compile("B.*"), is_key)), "'A|1' or /B.*/ or is_key")

@@ -1,4 +1,4 @@
-"""``vocabulary.py``: which message answers a command."""
+"""``table.py``: which message answers a command."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from mmdagent_remote.vocabulary.table import answer_to, entries
 
 
 def command_of(name: str, form: list[str]) -> Message:
-    """A command whose every argument is its own name; words in capitals stand for themselves."""
+    """A command whose arguments are their own names; words in capitals stay as they are."""
     return Message("|".join([name, *(f"<{arg}>" if arg.islower() else arg for arg in form)]))
 
 
 def answer_of(entry: Mapping[str, Any], command: Message, form: list[str]) -> Message:
-    """The event as MMDAgent-EX makes it: the arguments of the same name, and a value for others."""
+    """The event that MMDAgent-EX sends: arguments of the same name, a value for the others."""
     given = dict(zip(form, command.args))
     names = [each["name"] for each in entry["args"]]
     if entry["name"] == "MENU_EVENT":
@@ -29,14 +29,14 @@ class AnswerTest(unittest.TestCase):
     """Every command of the table."""
 
     def commands(self) -> list[Mapping[str, Any]]:
-        """Those with an answer."""
+        """The commands with an answer."""
         found = [entry for entry in entries().values()
                  if entry["direction"] == "command" and entry.get("answers")]
         self.assertGreater(len(found), 50)
         return found
 
     def forms(self, entry: Mapping[str, Any]) -> list[list[str]]:
-        """All orders of arguments that a command has, in full and with the required ones only."""
+        """All forms of a command's arguments, with all of them and with only the required ones."""
         forms = entry.get("forms")
         if forms is None:
             args = entry["args"]
@@ -71,7 +71,7 @@ class AnswerTest(unittest.TestCase):
             self.assertEqual(entries()[entry["answers"][0]]["direction"], "event", entry["name"])
 
     def test_examples(self) -> None:
-        """The usual commands, and those whose arguments come in another order when there are more."""
+        """Usual commands, and those whose arguments change their order when there are more."""
         for command, answer in (
                 ("MODEL_ADD|0|model.pmd", "MODEL_EVENT_ADD|0"),
                 ("MOTION_ADD|0|base|wait.vmd|FULL|LOOP", "MOTION_EVENT_ADD|0|base"),
@@ -87,12 +87,12 @@ class AnswerTest(unittest.TestCase):
             self.assertEqual(answer_to(Message(command)), answer)
 
     def test_arguments_that_are_missing(self) -> None:
-        """A command that lacks the argument that ties it is answered by any."""
+        """A command that lacks an identifying argument is answered whatever its value is."""
         self.assertEqual(answer_to(Message("MOTION_DELETE|0")), "MOTION_EVENT_DELETE|0")
         self.assertEqual(answer_to(Message("VALUE_SET")), "VALUE_EVENT_SET")
 
     def test_without_an_answer(self) -> None:
-        """Every command without an answer is refused, with a word on what to do instead."""
+        """Every command without an answer is refused, with a hint to use until=."""
         refused = [entry["name"] for entry in entries().values()
                    if entry["direction"] == "command" and not entry.get("answers")]
         self.assertIn("CAMERA", refused)
@@ -101,7 +101,7 @@ class AnswerTest(unittest.TestCase):
                 answer_to(Message(name + "|0|1|2"))
 
     def test_no_commands(self) -> None:
-        """Events, and what is not in the table, are refused."""
+        """Events, and names that are not in the table, are refused."""
         names = [entry["name"] for entry in entries().values() if entry["direction"] != "command"]
         for name in [*names, "MY_COMMAND", "", "value_set"]:
             with self.subTest(name), self.assertRaisesRegex(ValueError, "no command.*until="):

@@ -1,4 +1,4 @@
-"""Deflate: which offers are taken, and how; what it inflates is tested in websocket/test_protocol.py."""
+"""Deflate: which offers are accepted, and how; inflating is mostly tested in test_protocol.py."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class OfferTests(unittest.TestCase):
     """accept()."""
 
     def test_good_offers(self) -> None:
-        """A good offer is answered with what was agreed on, and only the first one counts."""
+        """A good offer is answered with the agreed parameters; only the first good offer counts."""
         for offer, answer in (
                 ("", ""), ("; client_max_window_bits", ""), ("; client_max_window_bits=10", ""),
                 ("; server_no_context_takeover", "server_no_context_takeover"),
@@ -32,7 +32,7 @@ class OfferTests(unittest.TestCase):
                 self.assertIsNone(deflate.accept(NAME))
 
     def test_bad_offers(self) -> None:
-        """An offer that the RFC says to decline is declined, and so is a window of 8 bits for us."""
+        """An offer that the RFC says to decline is declined; so is a server window of 8 bits."""
         for offer in ("; unknown", "; server_max_window_bits", "; server_max_window_bits=8",
                       "; client_max_window_bits=16", "; client_max_window_bits=",
                       "; server_no_context_takeover=1",
@@ -55,7 +55,7 @@ class InflateTests(unittest.TestCase):
         return self.deflate.frame_inbound_header(self.decoder, opcode, RsvBits(rsv1, False, False), 0)
 
     def test_without_takeover(self) -> None:
-        """With client_no_context_takeover each message is inflated by itself."""
+        """With client_no_context_takeover each message is inflated independently."""
         self.deflate.accept(NAME + "; client_no_context_takeover")
         for _ in range(2):
             packer = zlib.compressobj(wbits=-15)
@@ -71,7 +71,7 @@ class InflateTests(unittest.TestCase):
             self.assertIs(self.header(opcode, rsv1=True), CloseReason.PROTOCOL_ERROR)
 
     def test_many_final_blocks(self) -> None:
-        """A message of final blocks without end is refused, since each costs a decompressor."""
+        """A message of endless final blocks is refused, since each costs a decompressor."""
         packer = zlib.compressobj(wbits=-15)
         block = packer.flush(zlib.Z_FINISH)
         self.header(Opcode.TEXT, rsv1=True)

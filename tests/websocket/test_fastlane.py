@@ -1,4 +1,4 @@
-"""The fast lane: what it decodes, what it leaves to wsproto, and what it makes."""
+"""The fast lane: which frames it decodes, which it leaves to wsproto, and which it makes."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ from .test_protocol import frame, opened
 
 
 class LaneTest(unittest.TestCase):
-    """What goes through the lane, and what does not."""
+    """Which data goes through the lane, and which does not."""
 
     def messages(self, lane: FastLane) -> list[Any]:
-        """All that the lane decodes now."""
+        """All messages that the lane can decode now."""
         found = []
         while messages := lane.messages(3):
             found += messages
         return found
 
     def test_what_is_the_lanes(self) -> None:
-        """Whole messages in one frame, of up to 64 KiB less one byte, never come to wsproto."""
+        """Whole messages in one frame, of at most 64 KiB less one byte, never reach wsproto."""
         lane = FastLane(1 << 20)
         for size in (0, 1, 125, 126, 127, 1199, 1200, 65534, 65535):
             for opcode, payload in ((TEXT, "a" * size), (BINARY, b"\xff" * size)):
@@ -49,7 +49,7 @@ class LaneTest(unittest.TestCase):
                 self.assertEqual(lane.rest(), b"")
 
     def test_what_is_wsprotos(self) -> None:
-        """All else comes out of the lane byte by byte as it came in, and then the lane is open again."""
+        """Any other data leaves the lane unchanged, and after it the lane decodes again."""
         good = frame(TEXT, b"good")
         for other in (frame(PING, b"x"), frame(PONG), frame(TEXT, b"\xff"), frame(BINARY, bytes(65536)),
                       frame(TEXT, b"a", fin=False) + frame(PING) + frame(CONTINUATION, b"b"),
@@ -65,7 +65,7 @@ class LaneTest(unittest.TestCase):
             self.assertEqual((given, found), (other, ["good"]))
 
     def test_behind_the_end(self) -> None:
-        """Behind a Close, a fault, or a close of this side everything is wsproto's."""
+        """After a Close, a fault or our own close, all data goes to wsproto."""
         good = frame(TEXT, b"good")
         for end in (frame(CLOSE), frame(TEXT, b"a", mask=None), frame(5), frame(CONTINUATION)):
             lane = FastLane(1 << 20)
@@ -80,7 +80,7 @@ class LaneTest(unittest.TestCase):
         self.assertEqual((self.messages(lane), lane.rest(), lane.rest()), ([], good[:7], b""))
 
     def test_beginnings_are_kept(self) -> None:
-        """A frame that comes in pieces, its head included, is the lane's in the end."""
+        """A frame that comes in pieces, even its head, is still decoded by the lane."""
         for payload in (b"a" * 100, "é".encode() * 200):
             data, lane = frame(TEXT, payload), FastLane(1 << 20)
             for place in range(len(data) - 1):
@@ -90,14 +90,14 @@ class LaneTest(unittest.TestCase):
             self.assertEqual(self.messages(lane), [payload.decode()])
 
     def test_wrong_first_bytes(self) -> None:
-        """What is wrong in its first two bytes is wsproto's at once."""
+        """A frame whose first two bytes are wrong goes to wsproto at once."""
         for first, second in ((0xC1, 0x85), (0x81, 0x05), (0x83, 0x85), (0x89, 0xFE), (0x09, 0x80)):
             lane = FastLane(1 << 20)
             lane.receive_data(bytes((first, second)))
             self.assertEqual((lane.messages(9), lane.rest()), ([], bytes((first, second))))
 
     def test_cost_of_a_slow_sender(self) -> None:
-        """A frame that comes byte by byte is kept once, and costs each byte the same."""
+        """A frame that comes byte by byte is kept only once, and each byte costs the same."""
         lane, data = FastLane(1 << 20), frame(TEXT, b"a" * 60_000)
         tracemalloc.start()
         self.addCleanup(tracemalloc.stop)
@@ -107,7 +107,7 @@ class LaneTest(unittest.TestCase):
         self.assertLess(tracemalloc.get_traced_memory()[0], 500_000)
 
     def test_nothing_is_kept(self) -> None:
-        """What was told, or given to wsproto, takes no memory any more."""
+        """Data that was decoded, or passed to wsproto, is not kept in memory."""
         lane = FastLane(1 << 20)
         tracemalloc.start()
         self.addCleanup(tracemalloc.stop)
@@ -119,13 +119,13 @@ class LaneTest(unittest.TestCase):
         self.assertLess(tracemalloc.get_traced_memory()[0], 20_000)
 
     def test_no_lane(self) -> None:
-        """Compression, or fast_lane=False, leaves everything to wsproto."""
+        """With compression or fast_lane=False, wsproto decodes everything."""
         self.assertFalse(opened(extensions=b"permessage-deflate", compression=True)[0].has_lane)
         self.assertEqual(opened(compression=True)[0].has_lane, fastlane.AVAILABLE)
         self.assertFalse(protocol_of(Case([], STRICT, Limits(), None, 1), fast_lane=False).has_lane)
 
     def test_frames_of_ours(self) -> None:
-        """Frames made by hand are those that wsproto makes, at every size of the head."""
+        """Our own frames equal those of wsproto, at every size of the head."""
         plain = protocol_of(Case([], STRICT, Limits(), None, 1), fast_lane=False)
         for size in (0, 1, 125, 126, 127, 65535, 65536, 65537):
             for text in (True, False):
@@ -136,7 +136,7 @@ class LaneTest(unittest.TestCase):
                              b"".join(data_frame(f"{line}\n".encode(), text=True) for line in lines))
 
     def test_heads(self) -> None:
-        """A head is told as soon as its length is there, and what is none at once."""
+        """A head is parsed as soon as its length has arrived, or refused at once if invalid."""
         for size, need in ((0, 2), (125, 2), (126, 4), (65535, 4), (65536, 10)):
             data = frame_head(TEXT, size, fin=True, rsv=0, mask=True)
             self.assertEqual(len(data), need)
@@ -147,10 +147,10 @@ class LaneTest(unittest.TestCase):
 
 
 class UnmaskTest(unittest.TestCase):
-    """Three ways to the same bytes."""
+    """Three implementations with the same result."""
 
     def test_all_sizes(self) -> None:
-        """All ways to unmask give the same at every length near the borders."""
+        """All ways to unmask agree at every length near the limits where they change."""
         rng = random.Random(7)
         sizes = [*range(40), *range(120, 132), *range(TRANSLATE_FROM - 9, TRANSLATE_FROM + 9), 65535]
         for size in sizes:
@@ -169,7 +169,7 @@ class UnmaskTest(unittest.TestCase):
                 self.assertEqual(lane.messages(2), ["x" * size])
 
     def run_without(self, code: str) -> None:
-        """Run a program with a `websockets` package that `code` is the whole of."""
+        """Run a program with a `websockets` package whose C part is replaced by `code`."""
         with tempfile.TemporaryDirectory() as directory:
             package = Path(directory) / "websockets"
             package.mkdir()
@@ -183,7 +183,7 @@ class UnmaskTest(unittest.TestCase):
         self.assertEqual((done.returncode, done.stderr), (0, ""))
 
     def test_without_a_c_function(self) -> None:
-        """A websockets package without its C part, or with a broken one, is done without."""
+        """Without the C part of websockets, or with a broken one, the Python way is used."""
         self.run_without("def apply_mask(data, mask): return data")
         self.run_without("raise SystemError('made for another Python')")
 
@@ -197,17 +197,17 @@ class UnmaskTest(unittest.TestCase):
 
 
 class Echo(Handler):
-    """Says what it hears."""
+    """Sends every line back."""
 
     def on_message(self, message: Any) -> None:
         self.send(message)
 
 
 class ServerTest(TestCase):
-    """On a server, with the lane and without."""
+    """A server, with the lane and without."""
 
     def test_nobody_can_tell(self) -> None:
-        """A client gets the same bytes either way, for lines, pings, bad UTF-8 and the Close."""
+        """A client gets the same bytes either way, for lines, pings, bad UTF-8 and a Close."""
         answers = []
         for fast_lane in (True, False):
             with Client(self.serve(Echo, fast_lane=fast_lane)) as client:

@@ -1,4 +1,4 @@
-"""The fast lane and wsproto, beside wsproto alone: the same for any bytes."""
+"""The fast lane with wsproto, compared with wsproto alone: the same for any bytes."""
 
 from __future__ import annotations
 
@@ -33,29 +33,29 @@ NO_UTF8 = [b"\xff", b"abc\xc3", b"\xe3\x81", b"\xed\xa0\x80", b"ok\xf4\x90\x80\x
 
 
 class Case(NamedTuple):
-    """What a peer sends, cut as it comes, and what this side does meanwhile."""
+    """What a peer sends, in pieces as it arrives, and what this side does meanwhile."""
 
     pieces: list[bytes]
     profile: Profile
     limits: Limits
-    #: The piece behind which this side closes, if it does.
+    #: The piece after which this side closes, if it does.
     close_after: Optional[int]
-    #: Messages taken at once.
+    #: How many messages are taken at once.
     most: int
 
 
 def key_of(rng: random.Random) -> bytes:
-    """A masking key; often one that hides nothing."""
+    """A masking key; often zero, so that masking changes nothing."""
     return rng.choice((b"\0\0\0\0", rng.randbytes(4), rng.randbytes(4)))
 
 
 def cut(rng: random.Random, data: bytes, most: int) -> list[bytes]:
-    """The bytes in up to so many pieces."""
+    """The bytes in at most `most` pieces."""
     return pieces_of(data, [rng.randrange(len(data) + 1) for _ in range(rng.randrange(most))]) or [b""]
 
 
 def payload_of(rng: random.Random) -> tuple[int, bytes]:
-    """An opcode and what may follow it, good or bad."""
+    """An opcode and a payload, valid or not."""
     kind = rng.randrange(10)
     if kind < 6:
         return TEXT, rng.choice(TEXTS).encode()
@@ -89,14 +89,14 @@ def control(rng: random.Random) -> bytes:
 
 
 def close(rng: random.Random) -> bytes:
-    """A Close frame, good or bad."""
+    """A Close frame, valid or not."""
     payload = rng.choice((b"", close_payload(1000, b"bye"), close_payload(4999), close_payload(1005),
                           b"\x03", close_payload(1000, b"\xff")))
     return frame(CLOSE, payload, mask=key_of(rng))
 
 
 def fault(rng: random.Random) -> bytes:
-    """A frame that breaks a rule, or no frame at all."""
+    """A frame that breaks a rule, or bytes that are not a frame."""
     opcode, payload = payload_of(rng)
     mask = key_of(rng)
     return rng.choice((
@@ -117,14 +117,14 @@ def fault(rng: random.Random) -> bytes:
 
 
 def long(rng: random.Random) -> bytes:
-    """A frame at one of the borders, where wsproto takes over."""
+    """A frame of a size near the limits where the lane or wsproto changes its way."""
     size = rng.choice((1199, 1200, 1201, 65534, 65535, 65536, 65537))
     payload = rng.choice((b"a" * size, b"\n" + "é".encode() * (size // 2), b"b" * (size - 1) + b"\xc3"))
     return frame(rng.choice((TEXT, BINARY)), payload, mask=key_of(rng))
 
 
 def stream(rng: random.Random) -> bytes:
-    """Some of all that."""
+    """Several frames of these kinds."""
     kinds: list[Callable[[random.Random], bytes]] = [message] * 8 + [fragments, control, fragments]
     if rng.random() < 0.7:
         kinds += [fault, close]
@@ -151,14 +151,14 @@ def case_of(rng: random.Random) -> Case:
 
 
 def protocol_of(case: Case, *, fast_lane: bool) -> ServerProtocol:
-    """As after a handshake, which would take most of the time."""
+    """A protocol as after a handshake; a real one would take most of the time."""
     extensions: list[Any] = [LenientText()] if case.profile.lenient_text else []
     ws: Any = Connection(ConnectionType.SERVER, extensions)
     return ServerProtocol(ws, case.profile, case.limits, fast_lane=fast_lane)
 
 
 def answer(protocol: ServerProtocol, event: Any) -> bytes:
-    """What an echo server sends."""
+    """What an echo server sends for an event."""
     if isinstance(event, (str, bytes)):
         if not protocol.can_send:
             return b""
@@ -170,7 +170,7 @@ def answer(protocol: ServerProtocol, event: Any) -> bytes:
 
 
 def told(case: Case, *, fast_lane: bool) -> list[tuple[int, Any, bytes]]:
-    """Everything that is told and answered, with the piece behind which it is."""
+    """All events and answers, each with the number of the piece after which it came."""
     protocol, found = protocol_of(case, fast_lane=fast_lane), []
     for number, piece in enumerate(case.pieces):
         protocol.receive_data(piece)
@@ -185,7 +185,7 @@ def told(case: Case, *, fast_lane: bool) -> list[tuple[int, Any, bytes]]:
 
 
 def items_of(case: Case, *, fast_lane: bool) -> list[tuple[int, Any]]:
-    """The same for lines."""
+    """The same as told(), for lines."""
     inbound = Inbound(protocol_of(case, fast_lane=fast_lane), case.profile, case.limits,
                       cut_binary=case.most != 2)
     if inbound.echoes is not None:
@@ -204,20 +204,20 @@ def items_of(case: Case, *, fast_lane: bool) -> list[tuple[int, Any]]:
 
 
 class DifferentialTest(unittest.TestCase):
-    """The same bytes to wsproto alone, and to the lane with wsproto behind it."""
+    """The same bytes go to wsproto alone, and to the lane with wsproto behind it."""
 
     maxDiff = None
     #: Random streams, over both profiles; ``tests/long`` has four times as many.
     streams = 5_000
 
     def setUp(self) -> None:
-        # With tests.lane_off there would be nothing to compare.
+        # tests.lane_off switches the lane off; then there would be nothing to compare.
         patched = mock.patch.object(fastlane, "AVAILABLE", True)
         patched.start()
         self.addCleanup(patched.stop)
 
     def check(self, case: Case, why: str = "") -> None:
-        """Same events, order, answers; and as early."""
+        """Both give the same events, order and answers, equally early."""
         self.assertEqual(told(case, fast_lane=True), told(case, fast_lane=False), f"{why} {case}")
 
     def test_random_streams(self) -> None:
@@ -238,7 +238,7 @@ class DifferentialTest(unittest.TestCase):
     @settings(deadline=None, max_examples=300)
     @given(st.deferred(lambda: streams()))
     def test_any_stream(self, case: Case) -> None:
-        """The same for streams that hypothesis makes."""
+        """The same holds for streams that hypothesis makes."""
         self.check(case)
 
 

@@ -1,4 +1,4 @@
-"""The opening handshake's HTTP, both ways."""
+"""The opening handshake's HTTP, in both directions."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ MARK = (b"X-App-Type", b"MMDAgent")
 
 def head_of(target: bytes = b"/chat", *more: tuple[bytes, bytes], line: Optional[bytes] = None,
             without: bytes = b"", mmdagent: bool = False) -> bytes:
-    """A request's head, valid unless told otherwise."""
+    """A request's head, valid unless the arguments make it invalid."""
     pairs = [(name, value) for name, value in HEADERS.items() if name != without]
     pairs += [*more, *([MARK] if mmdagent else [])]
     lines = [b"GET " + target + b" HTTP/1.1" if line is None else line,
@@ -65,11 +65,11 @@ class Reply(io.BytesIO):
         return self
 
     def close(self) -> None:
-        """Stay open: what lies behind the response is looked at."""
+        """Stay open, so that the bytes after the response can be read."""
 
 
 class HandshakeTest(unittest.TestCase):
-    """With one way to say that a request is refused."""
+    """Checks refusals."""
 
     def refused(self, head: bytes, status: int, forced: Optional[Profile] = None) -> BadRequest:
         with self.assertRaises(BadRequest) as caught:
@@ -93,13 +93,13 @@ class SplitHeadTest(HandshakeTest):
     """Where a request's head ends."""
 
     def test_the_recorded_request(self) -> None:
-        """The head ends with its blank line; what lies behind is handed on."""
+        """The head ends with its blank line; the bytes after it are returned."""
         self.assertEqual(split_head(RECORDED), (RECORDED, b""))
         self.assertEqual(split_head(RECORDED + b"\x81\x80abcd"), (RECORDED, b"\x81\x80abcd"))
         self.assertEqual(split_head(RECORDED + RECORDED), (RECORDED, RECORDED))
 
     def test_byte_by_byte(self) -> None:
-        """Until the last byte of the blank line the head is not complete, wherever one searches."""
+        """A head is complete with the last byte of its blank line, wherever the search starts."""
         for end in range(len(RECORDED)):
             for searched in {0, max(0, end - 1), end}:
                 self.assertIsNone(split_head(RECORDED[:end], searched))
@@ -110,7 +110,7 @@ class SplitHeadTest(HandshakeTest):
     @given(st.lists(st.sampled_from([b"\r", b"\n", b"\r\n", b"a", b"GET"]), max_size=12),
            st.lists(st.integers(1, 4), max_size=12))
     def test_cut_anywhere(self, parts: list[bytes], cuts: list[int]) -> None:
-        """Fed in pieces, with the search going on where it was, the head is the one found whole."""
+        """A head in pieces, each search continuing the last, is found the same as a whole one."""
         data = b"".join(parts)
         whole = split_head(data)
         end, searched = 0, 0
@@ -125,18 +125,18 @@ class SplitHeadTest(HandshakeTest):
         self.assertIsNone(whole)
 
     def test_bare_newlines(self) -> None:
-        """Bare LF ends lines too, as h11 has it."""
+        """A bare LF also ends a line, as in h11."""
         self.assertEqual(split_head(b"GET / HTTP/1.1\nA: b\n\nx"), (b"GET / HTTP/1.1\nA: b\n\n", b"x"))
 
     def test_tls(self) -> None:
-        """A TLS hello is recognised by its first byte, and answered with a sentence."""
+        """A TLS hello is recognised by its first byte, and refused with a sentence about TLS."""
         with self.assertRaises(BadRequest) as caught:
             split_head(b"\x16")
         self.assertEqual(caught.exception.status, 400)
         self.assertIn("TLS", caught.exception.detail)
 
     def test_the_longest_head(self) -> None:
-        """A head of 16383 or 16384 bytes is taken, one more byte is 431, complete or not."""
+        """A head of 16383 or 16384 bytes is accepted; one more byte is 431, complete or not."""
         for size in (MAX_REQUEST_SIZE - 1, MAX_REQUEST_SIZE, MAX_REQUEST_SIZE + 1):
             bare = len(head_of(b"/chat", (b"X", b"")))
             head = head_of(b"/chat", (b"X", b"x" * (size - bare)))
@@ -155,7 +155,7 @@ class SplitHeadTest(HandshakeTest):
 
 
 class RecordedTest(HandshakeTest):
-    """What MMDAgent-EX really sends."""
+    """The recorded request of the real MMDAgent-EX."""
 
     def test_it_is_recognised(self) -> None:
         """The recorded request opens a connection of MMDAgent-EX on its path."""
@@ -179,7 +179,7 @@ class RecordedTest(HandshakeTest):
                                    "sec-websocket-accept": accept.decode().lower()})
 
     def test_the_mark(self) -> None:
-        """The mark is recognised wherever it stands and however it is written, and nothing else is."""
+        """The X-App-Type header is recognised in any case and with any blanks, and nothing else."""
         for mark in (b"X-App-Type: MMDAgent", b"x-app-type:MMDAgent", b"X-APP-TYPE: \t MMDAgent \t"):
             name, value = mark.split(b":", 1)
             with self.subTest(mark):
@@ -190,7 +190,7 @@ class RecordedTest(HandshakeTest):
                 self.assertIs(request_of(head_of(b"/", (name, value))).profile, STRICT)
 
     def test_forced(self) -> None:
-        """A forced profile is every client's, marked or not."""
+        """A forced profile applies to every client, with the header or without."""
         self.assertIs(request_of(RECORDED, STRICT).profile, STRICT)
         self.assertIs(request_of(head_of(), MMDAGENT_EX).profile, MMDAGENT_EX)
         self.assertEqual(request_of(head_of(b"a b"), MMDAGENT_EX).path, "/a b")
@@ -200,7 +200,7 @@ class TargetTest(HandshakeTest):
     """Request targets."""
 
     def test_mended(self) -> None:
-        """The targets that only MMDAgent-EX sends: empty, blank, raw UTF-8, without a slash."""
+        """Targets that only MMDAgent-EX sends are mended: empty, blank, raw UTF-8, no slash."""
         cases = {
             b"": "/", b" ": "/ ", b"  ": "/  ", b"chat": "/chat", b"a b c": "/a b c",
             b"/a b": "/a b", "/\u982c\u3042".encode(): "/\u982c\u3042", "\u982c".encode(): "/\u982c",
@@ -222,7 +222,7 @@ class TargetTest(HandshakeTest):
                 self.assertEqual((request.path, request.query), (path, query))
 
     def test_not_mended_for_others(self) -> None:
-        """From any other client such a target is a bad request."""
+        """From any other client, such a target is a bad request."""
         for target in (b"", b" ", b"/a b", "/\u982c".encode(), b"/\xff", b"/a\tb", b"/a\rb", b"/a\0b"):
             with self.subTest(target):
                 self.refused(head_of(target), 400)
@@ -238,7 +238,7 @@ class TargetTest(HandshakeTest):
     @example(b"\r").via("a lone CR")
     @example(b"\0").via("a NUL")
     def test_any_target_of_mmdagent(self, target: bytes) -> None:
-        """Any bytes but a line end make a path, the same bytes with a slash before them."""
+        """Any bytes without a line end make a path: these bytes, after a slash."""
         wanted = target if target.startswith(b"/") else b"/" + target
         request = request_of(head_of(target, mmdagent=True))
         self.assertEqual(request.path, wanted.decode("utf-8", "replace"))
@@ -254,7 +254,7 @@ class TargetTest(HandshakeTest):
                 self.assertEqual((request.path, request.query), (path, query))
 
     def test_a_broken_uri(self) -> None:
-        """A URI with half an address is a bad request."""
+        """A URI with a broken IPv6 address is a bad request."""
         self.refused(head_of(b"http://[::1/chat"), 400)
 
     def test_the_path_is_decoded_once(self) -> None:
@@ -266,14 +266,14 @@ class TargetTest(HandshakeTest):
                 self.assertEqual(request_of(head_of(target)).path, path)
 
     def test_the_query_is_decoded(self) -> None:
-        """Every value of each name, blank ones kept, a plus is a blank."""
+        """A query has every value of each name; empty values are kept, and a plus is a blank."""
         request = request_of(head_of(b"/c?a=1&b=x+y&a=%E9%A0%AC&c&d=&e=%ff&f=1=2&g=a;b"))
         self.assertEqual(request.path, "/c")
         self.assertEqual(request.query, {"a": ["1", "\u982c"], "b": ["x y"], "c": [""], "d": [""],
                                          "e": ["\ufffd"], "f": ["1=2"], "g": ["a;b"]})
 
     def test_the_longest_query(self) -> None:
-        """A query of 999 or 1000 fields is taken, one of 1001 is a bad request."""
+        """A query of 999 or 1000 fields is accepted, one of 1001 is a bad request."""
         for count in (999, 1000):
             query = request_of(head_of(b"/?" + b"&".join([b"a=1"] * count))).query
             self.assertEqual(query, {"a": ["1"] * count})
@@ -284,7 +284,7 @@ class RequestLineTest(HandshakeTest):
     """Method and version."""
 
     def test_methods(self) -> None:
-        """Anything but GET is 405 with the method that is allowed."""
+        """Any method but GET is 405, with Allow: GET."""
         for method in (b"POST", b"HEAD", b"get", b"CONNECT", b"X-Y"):
             with self.subTest(method):
                 error = self.refused(head_of(line=method + b" / HTTP/1.1"), 405)
@@ -296,7 +296,7 @@ class RequestLineTest(HandshakeTest):
         self.refused(head_of(line=b"GET / HTTP/0.9"), 505)
 
     def test_no_http(self) -> None:
-        """What has no request line is a bad request."""
+        """A head without a valid request line is a bad request."""
         for line in (b"", b"GET", b"GET /", b"GET / HTTP/1", b"GET / HTTP/11.1", b"GET / http/1.1",
                      b" GET / HTTP/1.1", b"GET / HTTP/1.1 ", b"GET\t/\tHTTP/1.1", b"SSH-2.0-OpenSSH_9",
                      b"\0", b"GET / HTTP/1.1\rA: b", b"G\xc3\x89T / HTTP/1.1"):
@@ -309,7 +309,7 @@ class HeaderTest(HandshakeTest):
     """Header fields."""
 
     def test_each_is_needed(self) -> None:
-        """Without Host, key or version it is 400; without the upgrade it is 426."""
+        """A request without Host, key or version is 400; without the upgrade it is 426."""
         for name, status in ((b"Host", 400), (b"Sec-WebSocket-Key", 400),
                              (b"Sec-WebSocket-Version", 400), (b"Upgrade", 426), (b"Connection", 426)):
             for mmdagent in (False, True):
@@ -317,7 +317,7 @@ class HeaderTest(HandshakeTest):
                     self.refused(head_of(without=name, mmdagent=mmdagent), status)
 
     def test_a_browser_gets_a_sentence(self) -> None:
-        """A plain GET is told what this is and how to come in."""
+        """The answer to a plain GET says that this is a WebSocket server, and which version."""
         head = b"GET / HTTP/1.1\r\nHost: localhost\r\nUser-Agent: Mozilla/5.0\r\n\r\n"
         reply = Reply(self.refused(head, 426).response())
         self.assertIn(b"WebSocket", reply.body)
@@ -326,13 +326,13 @@ class HeaderTest(HandshakeTest):
         self.assertIn("text/plain", reply.headers["Content-Type"])
 
     def test_another_version(self) -> None:
-        """Another version of the protocol is 426 with ours (RFC 6455, section 4.4)."""
+        """Another version of the protocol is 426, with our version (RFC 6455, section 4.4)."""
         head = head_of(b"/", (b"Sec-WebSocket-Version", b"8"), without=b"Sec-WebSocket-Version")
         error = self.refused(head, 426)
         self.assertEqual(Reply(error.response()).headers["Sec-WebSocket-Version"], "13")
 
     def test_keys(self) -> None:
-        """A key is 16 bytes in base64: shorter, longer, malformed or repeated it is a bad request."""
+        """A key that is not 16 bytes in base64, or is repeated, is a bad request."""
         for size in (0, 15, 17, 32):
             with self.subTest(size):
                 self.refused(head_of(b"/", (b"Sec-WebSocket-Key", base64.b64encode(b"x" * size)),
@@ -346,7 +346,7 @@ class HeaderTest(HandshakeTest):
         self.refused(head_of(b"/", (b"sec-websocket-key", base64.b64encode(b"y" * 16))), 400)
 
     def test_not_ascii(self) -> None:
-        """A header that is not ASCII is a bad request, be it any that wsproto decodes or not."""
+        """A header that is not ASCII is a bad request, whether wsproto decodes it or not."""
         for name in (b"X-Any", b"Sec-WebSocket-Protocol", b"Sec-WebSocket-Extensions", b"Connection",
                      b"Upgrade", b"Origin", b"Host", b"Sec-WebSocket-Key", b"Sec-WebSocket-Version"):
             for value in (b"\xe9", "\u982c".encode()):
@@ -356,14 +356,14 @@ class HeaderTest(HandshakeTest):
         self.refused(head_of(b"/", (b"X-\xe9", b"a")), 400)
 
     def test_odd_hosts(self) -> None:
-        """A host that is no name, or is there twice, is a bad request, and soon said."""
+        """A Host that is not a name, or comes twice, is a bad request, and is refused quickly."""
         for host in (b"xn--" + b"a" * 9000, b"xn--" + b"9" * 9000, b"xn--\xff"):
             with self.subTest(host[:10]):
                 self.refused(head_of(b"/", (b"Host", host), without=b"Host"), 400)
         self.refused(head_of(b"/", (b"Host", b"b")), 400)
 
     def test_broken_headers(self) -> None:
-        """What h11 refuses is a bad request."""
+        """Headers that h11 refuses are a bad request."""
         for name, value in ((b"A b", b"c"), (b"", b"c"), (b"A", b"\0"), (b"A", b"b\rc"),
                             (b"Content-Length", b"x"), (b"Transfer-Encoding", b"x")):
             with self.subTest(name, value=value), self.assertRaises(BadRequest) as caught:
@@ -371,18 +371,18 @@ class HeaderTest(HandshakeTest):
             self.assertIn(caught.exception.status, (400, 501))
 
     def test_an_incomplete_head(self) -> None:
-        """A head without its blank line is a bad request, not a wait."""
+        """A head without its blank line is a bad request; parse_request() does not wait for it."""
         self.refused(head_of()[:-2], 400)
 
     def test_subprotocols(self) -> None:
-        """Subprotocols are listed in the client's order, over repeated headers."""
+        """Subprotocols are listed in the client's order, across repeated headers."""
         request = request_of(head_of(b"/", (b"Sec-WebSocket-Protocol", b"b, a"),
                                      (b"sec-websocket-protocol", b"c")))
         self.assertEqual(request.subprotocols, ("b", "a", "c"))
         self.assertEqual(request.headers["Sec-WebSocket-Protocol"], "b, a, c")
 
     def test_all_headers_are_there(self) -> None:
-        """A handler sees every header, those that wsproto keeps for itself included."""
+        """A handler sees every header, including those that wsproto does not pass on."""
         request = request_of(head_of(
             b"/", (b"Sec-WebSocket-Extensions", b"permessage-deflate; client_max_window_bits"),
             (b"Origin", b"http://a"), (b"Cookie", b"a=1"), (b"X-Two", b"1"), (b"x-two", b"2")))
@@ -420,7 +420,7 @@ class HeadersTest(unittest.TestCase):
         self.assertEqual(self.headers.get("TWO"), "a")
 
     def test_missing(self) -> None:
-        """A missing one is a KeyError, or the default."""
+        """A missing name is a KeyError; get() returns the default."""
         self.assertNotIn("three", self.headers)
         self.assertNotIn(3, self.headers)
         self.assertIsNone(self.headers.get("three"))
@@ -428,7 +428,7 @@ class HeadersTest(unittest.TestCase):
             self.headers["three"]
 
     def test_as_a_mapping(self) -> None:
-        """It is as long as it has names, in the order and case in which they came first."""
+        """The mapping has each name once, in the order and case in which it came first."""
         self.assertEqual(list(self.headers), ["X-One", "Two"])
         self.assertEqual(len(self.headers), 2)
         self.assertEqual(dict(self.headers), {"X-One": "1, 2", "Two": "a"})
@@ -444,7 +444,7 @@ class RefusalTest(HandshakeTest):
         self.assertTrue(response.startswith(b"HTTP/1.1 429 Too Many Requests\r\n"))
 
     def test_own_reason_and_headers(self) -> None:
-        """An own reason replaces the phrase; more headers stand before the body."""
+        """A reason replaces the standard phrase; extra headers come before the body."""
         error = BadRequest(403, "Nein \u982c.", reason="Not today", headers=(("Retry-After", "5"),))
         reply = self.assert_answer(error)
         self.assertEqual((reply.reason, reply.headers["Retry-After"]), ("Not today", "5"))
@@ -452,7 +452,7 @@ class RefusalTest(HandshakeTest):
         self.assertIn("403 Not today", str(error))
 
     def test_every_status_has_a_phrase(self) -> None:
-        """A status that the standard does not know has a phrase as well."""
+        """Every status, even a non-standard one, has a phrase."""
         self.assertEqual(phrase_of(404), "Not Found")
         for status in range(400, 600):
             with self.subTest(status):
@@ -474,10 +474,10 @@ LINES = st.one_of(
 
 
 class HostileTest(HandshakeTest):
-    """Any bytes at all."""
+    """Hostile requests."""
 
     def judge(self, data: bytes, forced: Optional[Profile]) -> None:
-        """Only BadRequest comes out, or a request that can be accepted."""
+        """A head gives only BadRequest, or a request that can be accepted."""
         try:
             parts = split_head(data)
             if parts is None:
@@ -495,7 +495,7 @@ class HostileTest(HandshakeTest):
     @settings(deadline=None, max_examples=300)
     @given(st.binary(max_size=200), st.sampled_from([None, STRICT, MMDAGENT_EX]))
     def test_noise(self, data: bytes, forced: Optional[Profile]) -> None:
-        """Noise is refused or waited for, never an error of our own."""
+        """Noise is refused or incomplete, and never causes another exception."""
         self.judge(data, forced)
         self.judge(data + b"\r\n\r\n", forced)
 
@@ -510,7 +510,7 @@ class HostileTest(HandshakeTest):
     @settings(deadline=None, max_examples=300)
     @given(st.integers(0, len(RECORDED) - 1), st.integers(0, 2), st.binary(max_size=3))
     def test_one_fault(self, at: int, removed: int, put: bytes) -> None:
-        """The recorded request with a few bytes changed is refused, or accepted with a whole 101."""
+        """The recorded request with some bytes changed is refused, or accepted with a whole 101."""
         self.judge(RECORDED[:at] + put + RECORDED[at + removed:], None)
 
 

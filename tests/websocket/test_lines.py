@@ -1,4 +1,4 @@
-"""Where a line is cut, and where lines become frame payloads."""
+"""How messages are cut into lines, and how lines become frame payloads."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ TEXTS = st.text(st.one_of(st.sampled_from("\r\n\n\v\f\x1c\x85\u2028|a"), st.char
 
 
 def plain_cut(text: str) -> list[str]:
-    """The definition by plain str operations."""
+    """The definition, in plain str operations."""
     parts = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     return [part for part in parts if part]
 
 
 class CutLinesTest(unittest.TestCase):
-    """Incoming."""
+    """Incoming messages."""
 
     @settings(deadline=None)
     @given(TEXTS)
@@ -40,7 +40,7 @@ class CutLinesTest(unittest.TestCase):
         self.assertEqual(list(cut_lines(text)), plain_cut(text))
 
     def test_examples(self) -> None:
-        """Nothing else ends a line, and blanks are kept."""
+        """No other character ends a line, and blanks are kept."""
         cases = {
             "": [], "\n": [], "\r\n\r\n": [], "A": ["A"], "A\n": ["A"], "A\nB": ["A", "B"],
             "A\r\nB\rC\n\nD": ["A", "B", "C", "D"],
@@ -52,7 +52,7 @@ class CutLinesTest(unittest.TestCase):
                 self.assertEqual(list(cut_lines(text)), cut)
 
     def test_lazily(self) -> None:
-        """A message of a million lines is not made into a list."""
+        """cut_lines() is lazy: a message of a million lines does not become a list."""
         iterator = cut_lines("A\n" * 1_000_000)
         self.assertEqual(next(iterator), "A")
         self.assertIs(iter(iterator), iterator)
@@ -62,14 +62,14 @@ class PrepareLineTest(unittest.TestCase):
     """One outgoing line."""
 
     def test_strict(self) -> None:
-        """Towards a strict peer a line is its UTF-8 and a newline, of any length, with no echo."""
+        """To a strict peer a line is its UTF-8 and a newline, of any length, with no echo."""
         for line in ("A|b", "STOP", "SNDHELLO", WRAPPER + "|A", "\u3042" * 3000):
             with self.subTest(line[:20]):
                 item = prepare_line(line, STRICT)
                 self.assertEqual((item.data, item.echo), (line.encode() + b"\n", None))
 
     def test_mmdagent(self) -> None:
-        """Towards MMDAgent-EX a line knows its echo, and is wrapped if it would be misread."""
+        """To MMDAgent-EX a line has its echo, and is wrapped if it would be misread."""
         cases = {
             "A|b": (b"A|b\n", "A|b"),
             "A|b\n": (b"A|b\n", "A|b"),
@@ -87,7 +87,7 @@ class PrepareLineTest(unittest.TestCase):
                 self.assertEqual((item.data, item.echo), (data, echo))
 
     def test_a_peer_without_echoes(self) -> None:
-        """A profile that wraps but does not echo remembers nothing."""
+        """With a profile that wraps but does not echo, a line has no echo."""
         profile = dataclasses.replace(MMDAGENT_EX, echoes=False)
         self.assertIsNone(prepare_line("A", profile).echo)
 
@@ -96,7 +96,7 @@ class PrepareLineTest(unittest.TestCase):
         self.assertEqual(prepare_line(Message("A|b"), MMDAGENT_EX).data, b"A|b\n")
 
     def test_what_is_refused(self) -> None:
-        """What cannot be carried at all is refused towards either peer."""
+        """Lines that cannot be sent at all are refused for either peer."""
         for profile in (STRICT, MMDAGENT_EX):
             for line in ("", "\n", "A\nB", "A\0", "A||b", "\ud800", "A|" + "|".join("x" * 11)):
                 with self.subTest(line, profile=profile.name), self.assertRaises(InvalidMessage):
@@ -106,26 +106,26 @@ class PrepareLineTest(unittest.TestCase):
                     prepare_line(other, profile)
 
     def test_what_is_issued_inside_a_wrapper_is_checked(self) -> None:
-        """A line in a user's own wrapper must be one that may be issued."""
+        """A line in a user's own wrapper must itself be a valid message."""
         for line in (WRAPPER + "|A", WRAPPER + "\n\n", WRAPPER + "A||b"):
             with self.subTest(line), self.assertRaises(InvalidMessage):
                 prepare_line(line, MMDAGENT_EX)
 
     def test_the_longest_line(self) -> None:
-        """2046 and 2047 bytes with the newline are carried, 2048 are refused."""
+        """Lines of 2046 and 2047 bytes with newline are accepted, 2048 are refused."""
         for size in (2046, 2047):
             self.assertEqual(len(prepare_line("A" * (size - 1), MMDAGENT_EX).data), size)
         with self.assertRaisesRegex(InvalidMessage, "2048 bytes.*at most 2047"):
             prepare_line("A" * 2047, MMDAGENT_EX)
 
     def test_the_longest_line_in_utf8(self) -> None:
-        """Bytes are counted, not characters."""
+        """The length counts bytes, not characters."""
         self.assertEqual(len(prepare_line("\u3042" * 682, MMDAGENT_EX).data), 2047)
         with self.assertRaises(InvalidMessage):
             prepare_line("\u3042" * 682 + "a", MMDAGENT_EX)
 
     def test_the_longest_wrapped_line(self) -> None:
-        """The wrapper's bytes count: 2046 and 2047 with it are carried, 2048 are refused."""
+        """The length counts the wrapper: 2046 and 2047 bytes are accepted, 2048 are refused."""
         for size in (2046, 2047):
             line = "SND" + "x" * (size - 1 - len(WRAPPER) - 3)
             data = prepare_line(line, MMDAGENT_EX).data
@@ -141,7 +141,7 @@ class PrepareLineTest(unittest.TestCase):
     @settings(deadline=None)
     @given(st.one_of(st.text(max_size=60), st.from_regex(r"\A(SND|S|__AV|__AV_MESSAGE,)[^\r\n]*\Z")))
     def test_one_line_each(self, line: str) -> None:
-        """Whatever is accepted goes out as exactly one line that cannot harm MMDAgent-EX."""
+        """Whatever is accepted leaves as exactly one line that cannot harm MMDAgent-EX."""
         try:
             data = prepare_line(line, MMDAGENT_EX).data
         except InvalidMessage:
@@ -161,26 +161,26 @@ class PrepareTextTest(unittest.TestCase):
     """send_text()."""
 
     def test_strict_sends_it_as_it_is(self) -> None:
-        """Towards a strict peer a text is one message, without a newline added."""
+        """To a strict peer a text is one message, without a newline added."""
         for text in ("", "A", "A\n", "A\n\n\nB\r\n", "\0", "A||"):
             with self.subTest(text):
                 (item,) = prepare_text(text, STRICT)
                 self.assertEqual((item.data, item.echo), (text.encode(), None))
 
     def test_mmdagent_takes_whole_lines(self) -> None:
-        """Towards MMDAgent-EX a text is cut into lines, each checked, wrapped and remembered."""
+        """To MMDAgent-EX a text is cut into lines, each checked, wrapped, and with its echo."""
         items = prepare_text("A|b\nSTOP\n", MMDAGENT_EX)
         self.assertEqual([(item.data, item.echo) for item in items],
                          [(b"A|b\n", "A|b"), (b"__AV_MESSAGE,STOP\n", "STOP")])
 
     def test_mmdagent_refuses_the_rest(self) -> None:
-        """Half a line, an empty line or an empty text would harm MMDAgent-EX."""
+        """Half a line, an empty line or an empty text, which would harm MMDAgent-EX, is refused."""
         for text in ("", "A", "A\nB", "\n", "A\n\n", "\nA\n", "A\n\nB\n", "A\0\n", "x" * 2047 + "\n"):
             with self.subTest(text[:20]), self.assertRaises(InvalidMessage):
                 prepare_text(text, MMDAGENT_EX)
 
     def test_a_lone_surrogate(self) -> None:
-        """A lone surrogate has no UTF-8 form, whoever the peer is."""
+        """A lone surrogate, which has no UTF-8 form, is refused for every peer."""
         for profile in (STRICT, MMDAGENT_EX):
             with self.subTest(profile.name), self.assertRaisesRegex(InvalidMessage, "surrogate"):
                 prepare_text("A\ud800\n", profile)
@@ -194,7 +194,7 @@ class PrepareTextTest(unittest.TestCase):
 
 
 def chunk(size: int) -> bytes:
-    """A chunk with so many bytes of sound."""
+    """A chunk with `size` bytes of sound."""
     return b"SND%04d" % size + b"\n|" * (size // 2)
 
 
@@ -202,12 +202,12 @@ class PrepareBinaryTest(unittest.TestCase):
     """send_binary()."""
 
     def test_strict_sends_it_as_it_is(self) -> None:
-        """Towards a strict peer bytes of any kind are one message."""
+        """To a strict peer any bytes are one message."""
         for data in (b"", b"\0\xff", chunk(10) + b"x"):
             self.assertEqual(prepare_binary(data, STRICT), [data])
 
     def test_all_kinds_of_bytes(self) -> None:
-        """bytearray and memoryview are copied: who changes them later changes no frame."""
+        """bytearray and memoryview are copied, so a later change does not affect the frame."""
         data = bytearray(chunk(4))
         for profile in (STRICT, MMDAGENT_EX):
             for kind in (data, memoryview(data)):
@@ -223,7 +223,7 @@ class PrepareBinaryTest(unittest.TestCase):
                     prepare_binary(data, profile)
 
     def test_whole_chunks(self) -> None:
-        """Towards MMDAgent-EX bytes are whole chunks, a frame each."""
+        """To MMDAgent-EX bytes must be whole chunks, and each becomes a frame."""
         for sizes in ((2,), (1280, 1280, 640), (8184,), (4096, 2)):
             with self.subTest(sizes):
                 chunks = [chunk(size) for size in sizes]
@@ -237,7 +237,7 @@ class PrepareBinaryTest(unittest.TestCase):
             prepare_binary(chunk(8186), MMDAGENT_EX)
 
     def test_what_is_no_chunk(self) -> None:
-        """Half a chunk, half a sample, a newline behind one: each would desynchronise it for ever."""
+        """Half a chunk or sample, or a trailing newline, is refused: it would desynchronise it."""
         good = chunk(4)
         for data in (b"", b"SND", b"SND0004abc", good + b"\n", good + good[:-1], b"x" + good,
                      b"SND0000", b"SND0003abc", b"SND 004abcd", b"SND-004abcd", b"snd0004abcd",
@@ -261,19 +261,19 @@ def taken(waiting: deque[Outgoing], max_frame: Optional[int]) -> list[tuple[byte
 
 
 class NextPayloadTest(unittest.TestCase):
-    """What waits, as frames."""
+    """How the send queue becomes frames."""
 
     @settings(deadline=None, max_examples=300)
     @given(ITEMS, st.one_of(st.none(), st.integers(4, 80)))
     def test_nothing_is_lost_or_reordered(self, items: list[Outgoing],
                                           max_frame: Optional[int]) -> None:
-        """Frames in order hold exactly what waited, text as text, bytes apart, none too long."""
+        """Frames hold exactly what was queued, in order, text and bytes apart, none too long."""
         frames = taken(deque(items), max_frame)
         found: list[tuple[bytes, bool]] = []
         for payload, is_text in frames:
             self.assertTrue(payload)
             if is_text:
-                payload.decode()  # No frame is cut inside a character.
+                payload.decode()  # Raises if a frame is cut inside a character.
             if max_frame is not None:
                 self.assertLessEqual(len(payload), max_frame)
             if found and found[-1][1] is is_text:
@@ -309,7 +309,7 @@ class NextPayloadTest(unittest.TestCase):
                 self.assertGreater(len(payload) + size_of(waiting[0]), max_frame)
 
     def test_the_largest_frame(self) -> None:
-        """Lines are joined up to the largest frame, and not one byte beyond."""
+        """Lines are joined up to the largest frame, not one byte beyond."""
         for second, frames in ((3, 1), (4, 1), (5, 2)):
             waiting: deque[Outgoing] = deque(
                 [OutgoingLine(b"12345\n", None, ""),
@@ -318,14 +318,14 @@ class NextPayloadTest(unittest.TestCase):
                 self.assertEqual(len(taken(waiting, 10)), frames)
 
     def test_a_line_as_long_as_a_frame(self) -> None:
-        """A line of one byte less than a frame, or as long, is not cut; one byte more is."""
+        """A line as long as a frame, or a byte shorter, is not cut; a byte longer, it is."""
         for size, frames in ((9, 1), (10, 1), (11, 2), (12, 2)):
             waiting: deque[Outgoing] = deque([OutgoingLine(b"x" * (size - 1) + b"\n", None, "")])
             with self.subTest(size):
                 self.assertEqual(len(taken(waiting, 10)), frames)
 
     def test_no_frame_begins_with_a_newline(self) -> None:
-        """A long line is cut so that no frame begins with its newline: that would deafen MMDAgent-EX."""
+        """No frame of a long line begins with its newline: that would deafen MMDAgent-EX."""
         wrong = []
         for character in ("x", "\u3042", "\U0001f600"):
             for padding in range(1300, 1420):
@@ -335,7 +335,7 @@ class NextPayloadTest(unittest.TestCase):
         self.assertEqual(wrong, [])
 
     def test_a_chunk_as_long_as_a_frame(self) -> None:
-        """A chunk of sound as long as a frame is one; one byte more, and it is two that touch."""
+        """A chunk as long as a frame is one frame; a byte longer, it is two that touch."""
         for size, sizes in ((9, [9]), (10, [10]), (11, [10, 1]), (21, [10, 10, 1])):
             waiting: deque[Outgoing] = deque([b"x" * size, OutgoingLine(b"A\n", None, "")])
             payload, is_text, rest = next_payload(waiting, 10)
@@ -343,26 +343,26 @@ class NextPayloadTest(unittest.TestCase):
                 self.assertEqual(([len(part) for part in (payload, *rest)], is_text), (sizes, False))
 
     def test_without_a_bound_a_line_is_a_frame(self) -> None:
-        """Towards a strict peer each line is a message of its own."""
+        """To a strict peer each line is a message of its own."""
         waiting: deque[Outgoing] = deque(
             [OutgoingLine(b"A\n", None, ""), OutgoingLine(b"B\n", None, ""), b"SND"])
         self.assertEqual(taken(waiting, None), [(b"A\n", True), (b"B\n", True), (b"SND", False)])
 
     def test_an_empty_text(self) -> None:
-        """An empty text message towards a strict peer is one empty frame."""
+        """An empty text message to a strict peer is one empty frame."""
         self.assertEqual(taken(deque(prepare_text("", STRICT)), None), [(b"", True)])
 
     def test_sizes(self) -> None:
-        """An item takes its bytes in the queue, the newline included."""
+        """The size of an item is that of its bytes, newline included."""
         self.assertEqual(size_of(OutgoingLine(b"A\n", None, "")), 2)
         self.assertEqual(size_of(b"abc"), 3)
 
 
 class EchoMemoryTest(unittest.TestCase):
-    """Telling echoes from the peer's own words."""
+    """How echoes are told from the peer's own lines."""
 
     def test_each_line_is_claimed_once(self) -> None:
-        """A line sent twice is an echo twice, and the third time the peer's own word."""
+        """A line sent twice is an echo twice, and the third time the peer's own line."""
         memory = EchoMemory()
         memory.sent("A")
         memory.sent("B")
@@ -371,13 +371,13 @@ class EchoMemoryTest(unittest.TestCase):
                          [True, True, False, True, False, False])
 
     def test_a_message_claims_like_its_line(self) -> None:
-        """What was sent as a str is claimed by an equal Message."""
+        """A line sent as a str is claimed by an equal Message."""
         memory = EchoMemory()
         memory.sent("A|b")
         self.assertTrue(memory.claim(Message("A|b")))
 
     def test_the_bound(self) -> None:
-        """Of 4095 and 4096 lines all are remembered; the 4097th pushes the oldest out."""
+        """All of 4095 or 4096 lines are remembered; the 4097th pushes out the oldest."""
         for count in (ECHO_MEMORY - 1, ECHO_MEMORY, ECHO_MEMORY + 1):
             memory = EchoMemory()
             for number in range(count):
@@ -388,7 +388,7 @@ class EchoMemoryTest(unittest.TestCase):
                 self.assertTrue(memory.claim(f"A|{count - 1}"))
 
     def test_a_cut_echo(self) -> None:
-        """An echo cut after 2047 bytes, also inside a character, is that of the line; once."""
+        """An echo cut after 2047 bytes, even inside a character, is claimed as the line's, once."""
         line = "TEST|" + "\u3042" * 682
         cut = line.encode()[:2047].decode("utf-8", "replace")
         memory = EchoMemory()
@@ -401,7 +401,7 @@ class EchoMemoryTest(unittest.TestCase):
     @settings(deadline=None)
     @given(st.lists(st.tuples(st.booleans(), st.sampled_from("ABCDE"))))
     def test_it_is_a_bounded_list(self, steps: list[tuple[bool, str]]) -> None:
-        """It behaves as a list of the last lines from which claims take the oldest equal one."""
+        """The memory is like a list of the last lines; a claim takes the oldest equal one."""
         bound = 4
         with mock.patch.object(lines, "ECHO_MEMORY", bound):
             memory, model = EchoMemory(), []

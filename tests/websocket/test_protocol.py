@@ -42,7 +42,7 @@ MASK = b"\x3a\x00\xff\x81"
 
 def frame(opcode: int, payload: bytes = b"", *, fin: bool = True, rsv: int = 0,
           mask: Optional[bytes] = MASK, size: Optional[int] = None) -> bytes:
-    """A frame by hand; `size` is a false length."""
+    """A frame made by hand; `size` gives a false length."""
     size = len(payload) if size is None else size
     head = frame_head(opcode, size, fin=fin, rsv=rsv, mask=bool(mask))
     if mask:
@@ -70,7 +70,7 @@ def protocol_of(profile: Profile = STRICT, **bounds: int) -> ServerProtocol:
 
 
 def events_of(protocol: ServerProtocol) -> list[Any]:
-    """Everything that can be told now."""
+    """Everything that can be returned now."""
     found = []
     while (event := protocol.next_event()) is not None:
         found.append(event)
@@ -89,7 +89,7 @@ def pieces_of(data: bytes, cuts: Iterable[int]) -> list[bytes]:
 
 
 def answered(protocol: ServerProtocol, pieces: Iterable[bytes]) -> tuple[list[Any], bytes]:
-    """All events, and what an echo server answers to them, one by one."""
+    """All events, and what an echo server answers to them, one after the other."""
     events, answers = [], b""
     for piece in pieces:
         protocol.receive_data(piece)
@@ -107,7 +107,7 @@ def answered(protocol: ServerProtocol, pieces: Iterable[bytes]) -> tuple[list[An
 
 
 class Client:
-    """wsproto's client, as a peer that was not written here."""
+    """wsproto's client, as an independent peer."""
 
     def __init__(self) -> None:
         self._ws = Connection(ConnectionType.CLIENT)
@@ -120,10 +120,10 @@ class Client:
         return list(self._ws.events())
 
 
-# A script of frames, and what it means by itself.
+# Scripts of frames, each with the events that it means.
 
 class Said(NamedTuple):
-    """Frames, and the events that they are to become."""
+    """Frames, and the events that they must become."""
 
     data: bytes
     events: list[Any]
@@ -175,7 +175,7 @@ CUTS = st.lists(st.integers(0, 5000), max_size=8)
 
 
 def without_reasons(events: list[Any]) -> list[Any]:
-    """Our own words for a fault may differ; what it is and where it comes may not."""
+    """Drop the reasons of faults, which may differ; code and place may not."""
     return [PeerFault(event.code, "") if isinstance(event, PeerFault) else event for event in events]
 
 
@@ -185,7 +185,7 @@ class CutAnywhereTest(unittest.TestCase):
     @settings(deadline=None, max_examples=150)
     @given(SCRIPTS, ENDS, CUTS)
     def test_events_and_answers(self, script: list[Said], end: Said, cuts: list[int]) -> None:
-        """Whole, byte by byte or cut anywhere: the same events in the same order, the same answers."""
+        """Whole, byte by byte or cut anywhere, bytes give the same events and answers, in order."""
         data = b"".join(said.data for said in [*script, end])
         wanted = [event for said in [*script, end] for event in said.events]
         whole, answer = answered(protocol_of(), [data])
@@ -199,7 +199,7 @@ class CutAnywhereTest(unittest.TestCase):
     @settings(deadline=None, max_examples=100)
     @given(SCRIPTS, ENDS)
     def test_the_answers_are_understood(self, script: list[Said], end: Said) -> None:
-        """A client that was not written here reads each answer as what it is."""
+        """An independent client reads each answer as what it is."""
         data = b"".join(said.data for said in [*script, end])
         events, answer = answered(protocol_of(), [data])
         found: list[Any] = []
@@ -221,7 +221,7 @@ class CutAnywhereTest(unittest.TestCase):
         mask=st.sampled_from([MASK, MASK, MASK, None]), size=st.sampled_from([None, None, 1, 130]))).map(
             b"".join)), st.sampled_from([STRICT, MMDAGENT_EX]))
     def test_noise(self, data: bytes, profile: Profile) -> None:
-        """Noise makes events and at most one end, never an error of our own, however it is cut."""
+        """Noise gives events and at most one end, never an exception, however it is cut."""
         whole, _ = answered(protocol_of(profile), [data])
         single, _ = answered(protocol_of(profile), [data[i:i + 1] for i in range(len(data))])
         self.assertEqual(without_reasons(single), without_reasons(whole))
@@ -248,19 +248,19 @@ class MessageTest(unittest.TestCase):
     """Whole messages."""
 
     def test_kinds(self) -> None:
-        """A text is a str, a binary message bytes, both of them plain."""
+        """A text is a plain str, and a binary message is plain bytes."""
         events = fed(protocol_of(), frame(TEXT, "\u3042".encode()) + frame(BINARY, b"\0\xff"))
         self.assertEqual(events, ["\u3042", b"\0\xff"])
         self.assertEqual([type(event) for event in events], [str, bytes])
 
     def test_empty_messages(self) -> None:
-        """An empty message is a message, also in fragments."""
+        """An empty message is a message, even in fragments."""
         data = (frame(TEXT) + frame(BINARY) + frame(TEXT, fin=False) + frame(CONTINUATION)
                 + frame(BINARY, fin=False) + frame(CONTINUATION, fin=False) + frame(CONTINUATION))
         self.assertEqual(fed(protocol_of(), data), ["", b"", "", b""])
 
     def test_a_ping_between_fragments(self) -> None:
-        """A ping between fragments is told before the message, which stays whole."""
+        """A ping between fragments comes before the message, which stays whole."""
         data = (frame(TEXT, b"\xe3\x81", fin=False) + frame(PING, b"p")
                 + frame(CONTINUATION, b"\x82|", fin=False) + frame(PONG) + frame(CONTINUATION, b"b"))
         for profile in (STRICT, MMDAGENT_EX):
@@ -268,12 +268,12 @@ class MessageTest(unittest.TestCase):
                 self.assertEqual(fed(protocol_of(profile), data), [PingReceived(b"p"), "\u3042|b"])
 
     def test_a_close_between_fragments(self) -> None:
-        """A Close between fragments is a Close; the half message is dropped."""
+        """A Close between fragments ends the connection, and the incomplete message is dropped."""
         data = frame(TEXT, b"half", fin=False) + frame(CLOSE, close_payload(1001))
         self.assertEqual(fed(protocol_of(), data), [PeerClosed(1001, "")])
 
     def test_the_protocol(self) -> None:
-        """What RFC 6455 forbids is a fault with 1002, and nothing behind it is looked at."""
+        """What RFC 6455 forbids is a fault with 1002, and nothing after it is decoded."""
         cases = {
             "reserved opcode": frame(3),
             "reserved control opcode": frame(11),
@@ -299,7 +299,7 @@ class MessageTest(unittest.TestCase):
                     self.assertEqual(fed(protocol, frame(TEXT, b"later")), [])
 
     def test_a_frame_of_exabytes(self) -> None:
-        """A length that nobody can send reserves nothing, and ends at the bound on a message."""
+        """An absurd length reserves no memory; the frame ends at the bound on a message."""
         protocol = protocol_of(max_message_size=1000)
         self.assertEqual(fed(protocol, frame(TEXT, b"x" * 1000, size=1 << 62)), [])
         (event,) = fed(protocol, b"x")
@@ -310,7 +310,7 @@ class OrderTest(unittest.TestCase):
     """Events come one at a time."""
 
     def test_what_lies_behind_is_not_looked_at(self) -> None:
-        """While a message is answered the Close behind it is not known, so the answer may leave."""
+        """The Close after a message is not decoded before its answer, so the answer may leave."""
         protocol = protocol_of()
         protocol.receive_data(frame(TEXT, b"A") + frame(CLOSE, close_payload(1000)))
         self.assertEqual(protocol.next_event(), "A")
@@ -321,7 +321,7 @@ class OrderTest(unittest.TestCase):
         self.assertIsNone(protocol.next_event())
 
     def test_a_fault_behind_a_message(self) -> None:
-        """A message and the pong before a fault are answered before the Close that it causes."""
+        """A message and a ping before a fault are answered before the Close that it causes."""
         protocol = protocol_of()
         events, answer = answered(protocol, [frame(TEXT, b"A") + frame(PING, b"p") + frame(3)])
         self.assertEqual(events[:2], ["A", PingReceived(b"p")])
@@ -329,7 +329,7 @@ class OrderTest(unittest.TestCase):
         self.assertEqual(answer[8:10], struct.pack("!H", 1002))
 
     def test_more_bytes_between_events(self) -> None:
-        """Bytes that come while events wait are told after them."""
+        """Bytes that come while events are pending are decoded after them."""
         protocol = protocol_of()
         protocol.receive_data(frame(TEXT, b"1") + frame(TEXT, b"2"))
         self.assertEqual(protocol.next_event(), "1")
@@ -339,7 +339,7 @@ class OrderTest(unittest.TestCase):
         self.assertEqual(fed(protocol, frame(TEXT, b"3")[3:]), ["3"])
 
     def test_bytes_right_behind_the_request(self) -> None:
-        """Bytes that came with the request are the connection's first."""
+        """Bytes that came with the request are the first of the connection."""
         protocol, _ = opened()
         self.assertEqual(fed(protocol, frame(TEXT, b"early")), ["early"])
 
@@ -348,7 +348,7 @@ class CloseTest(unittest.TestCase):
     """The end, from either side."""
 
     def test_the_peers_close(self) -> None:
-        """A Close is told with its code and reason, and answered with the same code."""
+        """A Close is reported with its code and reason, and answered with the same code."""
         for payload, code, reason in (
                 (close_payload(1000), 1000, ""), (close_payload(1001, b"bye"), 1001, "bye"),
                 (close_payload(3000), 3000, ""),
@@ -369,7 +369,7 @@ class CloseTest(unittest.TestCase):
         self.assertEqual(protocol.close_frame(1005, ""), b"\x88\x00")
 
     def test_a_bad_close(self) -> None:
-        """A Close that the RFC forbids is a fault, not a Close: our Close still begins the end."""
+        """A Close that the RFC forbids is a fault, so our own Close can still be sent."""
         for payload, code in ((b"\x03", 1002), (close_payload(999), 1002), (close_payload(1004), 1002),
                               (close_payload(1005), 1002), (close_payload(1006), 1002),
                               (close_payload(1015), 1002), (close_payload(2999), 1002),
@@ -385,7 +385,7 @@ class CloseTest(unittest.TestCase):
                 self.assertFalse(protocol.can_send)
 
     def test_our_close(self) -> None:
-        """Our Close is made once; after it no pong is made, and no data can be."""
+        """Our Close is made once; after it no pong is made, and data raises."""
         protocol = protocol_of()
         self.assertEqual(protocol.close_frame(1000, "bye"), b"\x88\x05\x03\xe8bye")
         self.assertEqual(protocol.close_frame(1001, ""), b"")
@@ -395,7 +395,7 @@ class CloseTest(unittest.TestCase):
             protocol.data_frame(b"A", text=True)
 
     def test_lines_before_the_peers_answer(self) -> None:
-        """What the peer said before it saw our Close is told, then its Close."""
+        """What the peer sent before it saw our Close is reported, then its Close."""
         protocol = protocol_of()
         protocol.close_frame(1000, "")
         data = frame(TEXT, b"A") + frame(PING, b"p") + frame(CLOSE, close_payload(1000))
@@ -403,14 +403,14 @@ class CloseTest(unittest.TestCase):
         self.assertEqual(protocol.close_frame(1000, ""), b"")
 
     def test_a_fault_after_our_close(self) -> None:
-        """Garbage after our Close is a fault; the peer sent no Close that could be told."""
+        """Garbage after our Close is a fault, since the peer sent no Close."""
         protocol = protocol_of()
         protocol.close_frame(1000, "")
         (event,) = fed(protocol, frame(3))
         self.assertIsInstance(event, PeerFault)
 
     def test_bytes_after_the_end(self) -> None:
-        """Whatever comes after both Closes is ignored without an error."""
+        """Bytes after both Closes are ignored without an error."""
         for first in (True, False):
             protocol = protocol_of()
             if first:
@@ -433,7 +433,7 @@ class CloseTest(unittest.TestCase):
             self.assertEqual(event.code, 1000)  # type: ignore[attr-defined]
 
     def test_mmdagent_gets_empty_closes(self) -> None:
-        """Towards MMDAgent-EX every Close is empty, whatever its reason and whoever began."""
+        """To MMDAgent-EX every Close is empty, whatever its reason and whichever side began."""
         for code in (1000, 1002, 1005, 1009, 1011, 4000):
             with self.subTest(code):
                 self.assertEqual(protocol_of(MMDAGENT_EX).close_frame(code, "x"), b"\x88\x00")
@@ -444,10 +444,10 @@ class CloseTest(unittest.TestCase):
 
 
 class OutgoingTest(unittest.TestCase):
-    """What goes out."""
+    """Outgoing frames."""
 
     def test_data_frames(self) -> None:
-        """One whole unmasked frame each, with the shortest length."""
+        """A message is one whole unmasked frame, with the shortest form of its length."""
         for size in (0, 1, 125, 126, 65535, 65536):
             for text, opcode in ((True, TEXT), (False, BINARY)):
                 with self.subTest(size, text=text):
@@ -461,17 +461,17 @@ class OutgoingTest(unittest.TestCase):
         self.assertEqual(protocol.pong_frame(b"q" * 125), b"\x8a\x7d" + b"q" * 125)
 
     def test_no_pong_after_the_peers_close(self) -> None:
-        """Once the peer's Close is known nothing but the answer to it is made."""
+        """After the peer's Close, only the answer to it is made, no pong."""
         protocol = protocol_of()
         fed(protocol, frame(CLOSE))
         self.assertEqual(protocol.pong_frame(b"p"), b"")
 
 
 class BoundsTest(unittest.TestCase):
-    """At n - 1, n and n + 1."""
+    """Each bound n, at n - 1, n and n + 1."""
 
     def test_message_size(self) -> None:
-        """A message of 999 or 1000 bytes is told, one of 1001 is a fault with 1009."""
+        """A message of 999 or 1000 bytes is accepted, one of 1001 is a fault with 1009."""
         for size in (999, 1000, 1001):
             for opcode, payload in ((TEXT, b"x" * size), (BINARY, b"\xff" * size),
                                     (TEXT, b"x" * (size % 3) + "\u3042".encode() * (size // 3))):
@@ -486,7 +486,7 @@ class BoundsTest(unittest.TestCase):
                             self.assertEqual(without_reasons(events), [PeerFault(1009, "")])
 
     def test_message_size_over_fragments(self) -> None:
-        """The bound counts over all fragments, and anew for each message."""
+        """The bound is on the sum of all fragments, separately for each message."""
         for last in (499, 500, 501):
             data = frame(BINARY, b"x" * 500, fin=False) + frame(CONTINUATION, b"y" * last)
             with self.subTest(last):
@@ -497,13 +497,13 @@ class BoundsTest(unittest.TestCase):
                     self.assertEqual(without_reasons(events), [PeerFault(1009, "")])
 
     def test_a_fault_keeps_nothing(self) -> None:
-        """After 1009 neither the rest of that message nor the next is told."""
+        """After 1009 neither the rest of that message nor the next is reported."""
         protocol = protocol_of(max_message_size=10)
         self.assertEqual(len(fed(protocol, frame(TEXT, b"x" * 11, fin=False))), 1)
         self.assertEqual(fed(protocol, frame(CONTINUATION, b"x") + frame(TEXT, b"A")), [])
 
     def test_fragments(self) -> None:
-        """A message of 4 or 5 fragments is told, one of 6 is 1009; an empty last one is not counted."""
+        """4 or 5 fragments are accepted, 6 are 1009; an empty last fragment does not count."""
         for count in (4, 5, 6, 7):
             for payload in (b"x", b""):
                 data = frame(TEXT, payload, fin=False)
@@ -518,7 +518,7 @@ class BoundsTest(unittest.TestCase):
                             self.assertEqual(without_reasons(events), [PeerFault(1009, "")])
 
     def test_one_fragment(self) -> None:
-        """With one fragment allowed a message in one frame is told, however its bytes arrive."""
+        """With one fragment allowed, a message in one frame is accepted, however it arrives."""
         data = frame(BINARY, b"x" * 30)
         events, _ = answered(protocol_of(max_fragments=1), [bytes([byte]) for byte in data * 3])
         self.assertEqual(events, [b"x" * 30] * 3)
@@ -527,7 +527,7 @@ class BoundsTest(unittest.TestCase):
         self.assertEqual(event.code, 1009)
 
     def test_endless_fragments(self) -> None:
-        """A message that never ends is given up at the default bound."""
+        """A message of endless fragments is refused at the default bound."""
         protocol = protocol_of()
         data = frame(TEXT, fin=False) + frame(CONTINUATION, fin=False) * 4095
         self.assertEqual(fed(protocol, data), [])
@@ -535,7 +535,7 @@ class BoundsTest(unittest.TestCase):
         self.assertEqual(event.code, 1009)
 
     def test_line_size(self) -> None:
-        """A line of 99 or 100 bytes is told, one of 101 is a fault with 1009 after the lines before."""
+        """A line of 99 or 100 bytes is accepted; 101 is a fault with 1009, after earlier lines."""
         for line in ("x" * 99, "x" * 100, "x" * 101, "\u3042" * 33, "\u3042" * 33 + "x",
                      "\u3042" * 33 + "xx"):
             limits = Limits(max_line_size=100)
@@ -551,7 +551,7 @@ class BoundsTest(unittest.TestCase):
                     self.assertEqual(event.code, 1009)  # type: ignore[union-attr]
 
     def test_many_short_lines(self) -> None:
-        """The bound is on a line, not on the message that holds many."""
+        """The bound is on each line, not on a message of many lines."""
         limits = Limits(max_line_size=5)
         inbound = Inbound(protocol_of(), STRICT, limits)
         inbound.protocol.receive_data(frame(TEXT, b"12345\n" * 1000))
@@ -559,10 +559,10 @@ class BoundsTest(unittest.TestCase):
 
 
 class LenientTest(unittest.TestCase):
-    """Text that is no UTF-8."""
+    """Text that is not UTF-8."""
 
     def test_strict_ends(self) -> None:
-        """From a strict peer it is a fault with 1007, as soon as it is seen."""
+        """From a strict peer, text that is not UTF-8 is at once a fault with 1007."""
         for data in (frame(TEXT, b"\xff"), frame(TEXT, b"\xe3\x81"), frame(TEXT, b"\xed\xa0\x80"),
                      frame(TEXT, b"\xc0\x80"), frame(TEXT, b"ab\xff", size=1000),
                      frame(TEXT, b"\xff", fin=False)):
@@ -574,7 +574,7 @@ class LenientTest(unittest.TestCase):
         [b"\xe3\x81\x82", b"\xe3\x81", b"\xf0\x9f\x98", b"\xed\xa0\x80", b"\n", b"\xff"])), max_size=8),
         CUTS, CUTS)
     def test_mmdagent_goes_on(self, parts: list[bytes], fragments: list[int], cuts: list[int]) -> None:
-        """From MMDAgent-EX it is mended, the same however it is fragmented and cut."""
+        """From MMDAgent-EX it is mended, in the same way however it is fragmented and cut."""
         payload = b"".join(parts)
         bodies = pieces_of(payload, fragments) or [b""]
         data = b"".join(
@@ -588,7 +588,7 @@ class LenientTest(unittest.TestCase):
                              {PingReceived(b"\xff")} if len(bodies) > 1 else set())
 
     def test_binary_is_left_alone(self) -> None:
-        """Only text is mended."""
+        """Only text is mended, not binary messages."""
         data = frame(TEXT, b"\xff") + frame(BINARY, b"\xff\xe3\x81") + frame(PING, b"\xff")
         self.assertEqual(fed(protocol_of(MMDAGENT_EX), data),
                          ["\ufffd", b"\xff\xe3\x81", PingReceived(b"\xff")])
@@ -604,7 +604,7 @@ class LenientTest(unittest.TestCase):
         self.assertEqual(without_reasons(fed(protocol_of(), data)), [PeerFault(1007, "")])
 
     def test_it_is_not_on_the_wire(self) -> None:
-        """The mending is neither offered nor accepted, also if a client asks for it by name."""
+        """The mending is not offered, nor accepted if a client asks for its extension by name."""
         self.assertFalse(LenientText().offer())
         _, answer = opened(MMDAGENT_EX, extensions=LenientText.name.encode(), compression=True)
         self.assertNotIn(b"extensions", answer.lower())
@@ -620,14 +620,14 @@ class CompressionTest(unittest.TestCase):
     """permessage-deflate, which is off unless asked for."""
 
     def test_off(self) -> None:
-        """Unless it is switched on an offer is declined, and a compressed frame is a fault."""
+        """Unless it is switched on, an offer is declined, and a compressed frame is a fault."""
         protocol, answer = opened(extensions=b"permessage-deflate")
         self.assertNotIn(b"permessage-deflate", answer)
         (event,) = fed(protocol, frame(TEXT, deflated(b"A"), rsv=4))
         self.assertEqual(event.code, 1002)
 
     def test_not_offered(self) -> None:
-        """Nothing is compressed towards a client that did not offer it."""
+        """Nothing is compressed for a client that did not offer it."""
         protocol, answer = opened(compression=True)
         self.assertNotIn(b"Extensions", answer)
         self.assertEqual(protocol.data_frame(b"A" * 50, text=True), frame(TEXT, b"A" * 50, mask=None))
@@ -668,9 +668,10 @@ class CompressionTest(unittest.TestCase):
             events, _ = answered(protocol, pieces)
             self.assertEqual(events, ["hello world " * 20, PingReceived(b"p"), "plain"])
 
-    # the message around it is compressed; its rest is then taken for plain text (1007).
+    # wsproto's own extension forgets at a control frame that the message around it is compressed;
+    # it would take the rest of the message for plain text (1007).
     def test_a_ping_between_compressed_fragments(self) -> None:
-        """A ping between the fragments of a compressed message does no harm."""
+        """A ping between the fragments of a compressed message does not disturb it."""
         packed = deflated(b"hello world " * 20)
         data = (frame(TEXT, packed[:5], fin=False, rsv=4) + frame(PING, b"p")
                 + frame(CONTINUATION, packed[5:]))
@@ -678,7 +679,7 @@ class CompressionTest(unittest.TestCase):
         self.assertEqual(fed(protocol, data), [PingReceived(b"p"), "hello world " * 20])
 
     def test_a_malformed_offer_is_declined(self) -> None:
-        """An offer with a bad window is declined, and the client comes in uncompressed."""
+        """A malformed offer is declined, and the client connects without compression."""
         for offer in (b"permessage-deflate; client_max_window_bits=abc",
                       b"permessage-deflate; server_max_window_bits=",
                       b"permessage-deflate; server_max_window_bits=16",
@@ -700,7 +701,7 @@ class CompressionTest(unittest.TestCase):
                 self.assertNotIn(b"Extensions", opened(extensions=offer, compression=True)[1])
 
     def test_a_declined_offer_changes_nothing(self) -> None:
-        """When the second of two offers is taken, the first leaves no trace."""
+        """When the second of two offers is accepted, the first has no effect."""
         text = (os.urandom(1500).hex() * 2).encode()
         protocol, answer = opened(extensions=(
             b"permessage-deflate; client_max_window_bits=9; server_max_window_bits=99, "
@@ -709,7 +710,7 @@ class CompressionTest(unittest.TestCase):
         self.assertEqual(fed(protocol, frame(TEXT, deflated(text), rsv=4)), [text.decode()])
 
     def test_compressed_text_from_a_lenient_peer(self) -> None:
-        """A forced MMDAGENT_EX profile and compression go together."""
+        """A forced MMDAGENT_EX profile and compression work together."""
         text = "\u3042\u3044\u3046|ABC" * 3
         protocol, answer = opened(MMDAGENT_EX, extensions=b"permessage-deflate", compression=True)
         packed = text.encode()
@@ -720,13 +721,13 @@ class CompressionTest(unittest.TestCase):
             self.assertEqual(fed(protocol, frame(TEXT, packed)), [text])
 
     def test_broken_data(self) -> None:
-        """Compressed data that is none is a fault with 1007."""
+        """Invalid compressed data is a fault with 1007."""
         protocol, _ = opened(extensions=b"permessage-deflate", compression=True)
         self.assertEqual(without_reasons(fed(protocol, frame(TEXT, b"\xff" * 20, rsv=4))),
                          [PeerFault(1007, "")])
 
     def bomb_peak(self, pieces: list[bytes], limits: Limits = Limits()) -> tuple[list[Any], int]:
-        """The events, and how much memory was in use at the worst moment, the pieces not counted."""
+        """The events, and the peak of memory, not counting the pieces."""
         protocol, _ = opened(STRICT, limits, extensions=b"permessage-deflate", compression=True)
         tracemalloc.start()
         try:
@@ -736,7 +737,7 @@ class CompressionTest(unittest.TestCase):
             tracemalloc.stop()
 
     def test_a_bomb(self) -> None:
-        """A message that grows to 64 MB is 1009, and never takes more than a few steps' memory."""
+        """A message that grows to 64 MB is 1009, and takes only the memory of a few steps."""
         data = frame(TEXT, deflated(b"a" * 64_000_000), rsv=4)
         self.assertLess(len(data), 70_000)
         for step in (len(data), 4096):
@@ -746,7 +747,7 @@ class CompressionTest(unittest.TestCase):
                 self.assertLess(peak, 6_000_000)
 
     def test_the_bound_counts_what_was_decompressed(self) -> None:
-        """A message of 1000 bytes is told, one of 1001 is 1009, however small it came."""
+        """The bound counts decompressed bytes: 1000 are accepted, 1001 are 1009."""
         for size in (999, 1000, 1001):
             events, _ = self.bomb_peak([frame(TEXT, deflated(b"a" * size), rsv=4)],
                                        Limits(max_message_size=1000))
@@ -754,9 +755,10 @@ class CompressionTest(unittest.TestCase):
                 self.assertEqual(without_reasons(events),
                                  ["a" * size] if size <= 1000 else [PeerFault(1009, "")])
 
-    # step: memory without bound, and time that grows with its square; no piece is ever counted.
+    # wsproto's own extension collects bytes after a final block in `unused_data`, copied at each
+    # step: unbounded memory and quadratic time, since none of these bytes counts to the bound.
     def test_data_behind_a_final_block(self) -> None:
-        """What follows a final deflate block in a frame without end is not collected for ever."""
+        """Bytes after a final deflate block, in an endless frame, are not collected for ever."""
         compressor = zlib.compressobj(9, zlib.DEFLATED, -15)
         final = compressor.compress(b"Hello") + compressor.flush(zlib.Z_FINISH)
         pieces = [frame(TEXT, final, rsv=4, size=1 << 40), *[bytes(16384)] * 60]
@@ -764,7 +766,7 @@ class CompressionTest(unittest.TestCase):
         self.assertLess(peak, 300_000)
 
     def test_messages_after_a_final_block(self) -> None:
-        """A message may end with a final block (RFC 7692, section 7.2.3.4); others follow it."""
+        """A message may end with a final block (RFC 7692, section 7.2.3.4); others may follow."""
         compressor = zlib.compressobj(9, zlib.DEFLATED, -15)
         final = compressor.compress(b"Hello") + compressor.flush(zlib.Z_FINISH) + b"\0"
         protocol, _ = opened(extensions=b"permessage-deflate", compression=True)
@@ -773,7 +775,7 @@ class CompressionTest(unittest.TestCase):
 
 
 def items_of(inbound: Inbound) -> list[Any]:
-    """Everything that can be told now."""
+    """Everything that can be returned now."""
     found = []
     while (item := inbound.next_item()) is not None:
         found.append(item)
@@ -796,7 +798,7 @@ class InboundTest(unittest.TestCase):
     """Lines from messages."""
 
     def test_lines(self) -> None:
-        """A text message is its lines, each a Message; its end ends a line."""
+        """A text message becomes its lines, each a Message; its end ends a line."""
         inbound = inbound_of()
         inbound.protocol.receive_data(frame(TEXT, b"A|b\nB\r\n\r\nC") + frame(TEXT, b"D\n"))
         items = items_of(inbound)
@@ -804,7 +806,7 @@ class InboundTest(unittest.TestCase):
         self.assertEqual({type(item) for item in items}, {Message})
 
     def test_nothing_but_newlines(self) -> None:
-        """A message without a line is none."""
+        """A message without any line gives nothing."""
         inbound = inbound_of()
         inbound.protocol.receive_data(frame(TEXT) + frame(TEXT, b"\n" * 1000) + frame(TEXT, b"A"))
         self.assertEqual(items_of(inbound), ["A"])
@@ -818,7 +820,7 @@ class InboundTest(unittest.TestCase):
                          ["A", "B", PingReceived(b"p"), "C", PeerClosed(1005, "")])
 
     def test_a_line_at_a_time(self) -> None:
-        """While lines of a message are told, the Close behind it is not yet known."""
+        """Until all lines of a message are returned, the Close after it is not decoded."""
         inbound = inbound_of()
         inbound.protocol.receive_data(frame(TEXT, b"A\nB\n") + frame(CLOSE))
         self.assertEqual((inbound.next_item(), inbound.next_item()), ("A", "B"))
@@ -827,13 +829,13 @@ class InboundTest(unittest.TestCase):
         self.assertFalse(inbound.protocol.can_send)
 
     def test_binary_as_text(self) -> None:
-        """A binary message of UTF-8 is lines like a text."""
+        """A binary message of UTF-8 is cut into lines like a text."""
         inbound = inbound_of()
         inbound.protocol.receive_data(frame(BINARY, "A|\u3042\nB\n".encode()))
         self.assertEqual(items_of(inbound), ["A|\u3042", "B"])
 
     def test_binary_that_is_no_text(self) -> None:
-        """From a strict peer it is a fault with 1003; from MMDAgent-EX it is mended."""
+        """Binary that is not UTF-8 is a fault with 1003, but mended from MMDAgent-EX."""
         inbound = inbound_of()
         inbound.protocol.receive_data(frame(BINARY, b"A\n\xff\n"))
         self.assertEqual(without_reasons([inbound.next_item()]), [PeerFault(1003, "")])
@@ -856,7 +858,7 @@ class InboundTest(unittest.TestCase):
         self.assertEqual(items_of(inbound), [b"A\n\xff", "A", "B"])
 
     def test_cutting_later(self) -> None:
-        """A text that was handed on whole can be cut afterwards, echoes marked."""
+        """A text that was returned whole can be cut afterwards, and its echoes are marked."""
         inbound = inbound_of(MMDAGENT_EX, cut_text=False)
         assert inbound.echoes is not None
         inbound.echoes.sent("A")
@@ -865,7 +867,7 @@ class InboundTest(unittest.TestCase):
                          [("A", True), ("B", False), ("A", False)])
 
     def test_echoes_are_marked(self) -> None:
-        """What was sent comes back marked, once for each time; what was not is the peer's own."""
+        """A line that comes back is marked once for each time it was sent, and no other line is."""
         inbound = inbound_of(MMDAGENT_EX)
         assert inbound.echoes is not None
         inbound.echoes.sent("A|b")
@@ -875,7 +877,7 @@ class InboundTest(unittest.TestCase):
                          [("A|b", True), ("C", False), ("A|b", False)])
 
     def test_echoes_are_dropped(self) -> None:
-        """A handler that wants no echoes never sees one, in cut() neither."""
+        """A handler that wants no echoes gets none, not from cut() either."""
         inbound = inbound_of(MMDAGENT_EX, keep_echoes=False)
         assert inbound.echoes is not None
         for line in ("A", "B", "A"):
@@ -885,7 +887,7 @@ class InboundTest(unittest.TestCase):
         self.assertEqual(list(inbound.cut("A\nA\n")), ["A"])
 
     def test_a_strict_peer_has_no_echoes(self) -> None:
-        """A peer that does not echo is never taken to."""
+        """For a peer that does not echo, there is no memory of echoes."""
         self.assertIsNone(inbound_of(STRICT).echoes)
 
 
@@ -912,7 +914,7 @@ class RecordedTest(unittest.TestCase):
             self.recordings[name] = (data, lines)
 
     def test_there_is_something(self) -> None:
-        """The recordings hold what they should: a line a frame."""
+        """The recordings have the expected content, one line per frame."""
         self.assertEqual(len(self.recordings["session"][1]), len(recorded_session()))
         self.assertEqual(len(self.recordings["log"][1]), len(recorded_log()))
         self.assertIn(
@@ -922,14 +924,14 @@ class RecordedTest(unittest.TestCase):
                       self.recordings["log"][1])
 
     def test_whole(self) -> None:
-        """Received at once, every line is told in order."""
+        """Received at once, every line is returned in order."""
         for name, (data, lines) in self.recordings.items():
             for profile in (STRICT, MMDAGENT_EX):
                 with self.subTest(name, profile=profile.name):
                     self.assertEqual(lines_of(profile, [data]), lines)
 
     def test_byte_by_byte(self) -> None:
-        """Received byte by byte, every line is told in order."""
+        """Received byte by byte, every line is returned in order."""
         for name, (data, lines) in self.recordings.items():
             with self.subTest(name):
                 self.assertEqual(lines_of(MMDAGENT_EX, [bytes([byte]) for byte in data]), lines)
@@ -937,7 +939,7 @@ class RecordedTest(unittest.TestCase):
     @settings(deadline=None, max_examples=40)
     @given(CUTS)
     def test_cut_anywhere(self, cuts: list[int]) -> None:
-        """Received in any pieces, every line is told in order."""
+        """Received in any pieces, every line is returned in order."""
         for data, lines in self.recordings.values():
             self.assertEqual(lines_of(MMDAGENT_EX, pieces_of(data, cuts)), lines)
 

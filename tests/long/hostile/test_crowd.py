@@ -1,4 +1,4 @@
-"""Many peers at once: all that may come are held, one too many is told so, floods are bounded."""
+"""Many peers at once: those allowed are held, one too many is refused, floods are bounded."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ try:
 except ImportError:  # Windows.
     resource = None  # type: ignore[assignment]
 
-#: 5000 are held as well, in some ten seconds; so many take two.
+#: 5000 work as well but take about ten seconds; 1000 take two.
 _CROWD = 1000
 _FILES = _CROWD + 200
 
@@ -49,7 +49,7 @@ print(server.shutdown(20), flush=True)
 
 
 def limit_of_files() -> int:
-    """How many descriptors a process here may be allowed."""
+    """The highest number of descriptors that a process here can be allowed."""
     if resource is None:
         return 0
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
@@ -92,7 +92,7 @@ class CrowdTests(HostileCase):
         self.assertEqual((out, err), ("[]\n", ""))
 
     def in_again(self, server: SimpleNamespace) -> None:
-        """A place that became free is given to the next."""
+        """A place that became free is given to the next client."""
         def is_in() -> bool:
             with Client(server, open=False) as client:
                 client.send(request())
@@ -103,7 +103,7 @@ class CrowdTests(HostileCase):
         wait_until(is_in)
 
     def end(self, process: subprocess.Popen[str]) -> None:
-        """Kill the server's process, should it still run."""
+        """Kill the server's process, if it still runs."""
         process.kill()
         process.wait(DEADLINE)
         for pipe in (process.stdin, process.stdout, process.stderr):
@@ -111,17 +111,17 @@ class CrowdTests(HostileCase):
 
 
 class RefusedTests(HostileCase):
-    """More than may come."""
+    """More clients than allowed."""
 
     def test_flood_of_newcomers(self) -> None:
-        """Beyond max_connections newcomers cost a bounded number of threads, and those inside go on."""
+        """Clients beyond max_connections cost a bounded number of threads; the others go on."""
         server = self.serve(Echo, max_connections=3, open_timeout=DEADLINE)
         inside = [Client(server) for _ in range(3)]
         before = threading.active_count()
         outside = [Client(server, open=False) for _ in range(100)]
         for client in inside + outside:
             self.addCleanup(client.sock.close)
-        # One behind the last says that all before it were seen to.
+        # One more client that is refused shows that all before it were handled.
         with socket.create_connection(server.address, timeout=DEADLINE) as last:
             self.assertEqual(last.recv(1), b"")
         self.assertLessEqual(threading.active_count(), before + 40)
@@ -129,7 +129,7 @@ class RefusedTests(HostileCase):
             self.assert_served(client)
 
     def test_comes_and_goes(self) -> None:
-        """Clients that come and go as fast as they can do not keep others out."""
+        """Clients that connect and leave as fast as they can do not keep others out."""
         server = self.serve(Echo, max_connections=20)
         stop = threading.Event()
 
@@ -152,13 +152,13 @@ class RefusedTests(HostileCase):
         wait_until(lambda: not server.connections)
 
     def gets_in(self, server: object) -> bool:
-        """Whether another client is let in."""
+        """Whether another client is accepted."""
         with Client(server, open=False) as client:
             client.send(request())
             return " 101 " in client.read_head().split("\r\n")[0]
 
     def test_late_to_its_shutdown(self) -> None:
-        """An accepting thread that gets no CPU for seconds still ends when the server is shut down."""
+        """An accepting thread that gets no CPU for seconds still ends after a shutdown."""
         is_late, go_on = threading.Event(), threading.Event()
 
         class Late(selectors.DefaultSelector):  # type: ignore[misc,valid-type]
@@ -185,7 +185,7 @@ class RefusedTests(HostileCase):
         try:
             self.assertFalse(accepting[-1].is_alive())
         finally:
-            # A newcomer releases it.
+            # A new client releases it.
             while accepting[-1].is_alive():
                 with suppress(OSError):
                     socket.create_connection(server.address, timeout=DEADLINE).close()

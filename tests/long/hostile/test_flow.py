@@ -1,4 +1,4 @@
-"""Peers that do not read: nobody else waits for them, and they not for ever."""
+"""Peers that do not read: nothing else waits for them, and their own end comes in time."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LINE = "x" * 1000
 
 
 class Sending(Recorder):
-    """Sends without end in its own thread once it is told to, and notes how that ended."""
+    """Sends without end in its own thread once a line comes, and notes how that ended."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ class NeverReadsTests(HostileCase):
     """Clients that never read what we send."""
 
     def stuck(self, server: Server, client: Client) -> Sending:
-        """The handler of a client that told it to send, and does not read."""
+        """The handler whose send to this client, which does not read, is stuck."""
         client.text("go\n")
         handler = server.wait_connected(DEADLINE)
         assert isinstance(handler, Sending)
@@ -60,7 +60,7 @@ class NeverReadsTests(HostileCase):
                         handler = self.stuck(server, client)
                         wait_done(handler)
                         ended = time.monotonic()
-                # ConnectionClosed where a loaded machine lets the attendant be quicker.
+                # ConnectionClosed if on a loaded machine the attendant is quicker.
                 self.assertIsInstance(handler.failure, (TimeoutError, ConnectionClosed))
                 self.assertGreater(handler.failed_at - handler.sent_at, 0.45)
                 self.assertLess(handler.failed_at - handler.sent_at, LATE)
@@ -68,7 +68,7 @@ class NeverReadsTests(HostileCase):
                 self.assertEqual(handler.closes, [(1006, "send timeout")])
 
     def test_others_go_on(self) -> None:
-        """While a send is stuck, others are served, and no memory is taken."""
+        """While a send is stuck, others are served, and memory does not grow."""
         server = self.serve({"/stuck": Sending, "/": Echo}, send_timeout=DEADLINE)
         with Client(server, "/stuck") as client:
             with self.memory_bounded():
@@ -91,16 +91,16 @@ class NeverReadsTests(HostileCase):
                     pass
             dripping = self.in_thread(drip)
             began = time.monotonic()
-            # Whether the sender or the attendant is quicker to end it is a race.
+            # The sender and the attendant race to end it.
             with suppress(TimeoutError, ConnectionClosed):
-                agent.send_binary(bytes(40_000_000))  # 20 s of drops.
+                agent.send_binary(bytes(40_000_000))  # Takes the client 20 s to read.
             self.assertTrue(agent.wait_closed(DEADLINE))
             self.assertLess(time.monotonic() - began, LATE)
             stop.set()
             dripping.join(DEADLINE)
 
     def test_broadcast_does_not_wait(self) -> None:
-        """While a send is stuck, broadcast returns at once; its queue is bounded and told full."""
+        """While a send is stuck, broadcast returns at once, and reports a full, bounded queue."""
         server = self.serve(Sending, send_timeout=DEADLINE)
         with Client(server) as client:
             handler = self.stuck(server, client)
@@ -114,7 +114,7 @@ class NeverReadsTests(HostileCase):
         wait_done(handler)
 
     def test_second_sender(self) -> None:
-        """A second thread that waits to send to a stuck peer waits no longer than the connection."""
+        """A second thread that waits to send to a stuck peer waits until the connection ends."""
         server = self.serve(Sending, send_timeout=0.7)
         with Client(server) as client:
             handler = self.stuck(server, client)
@@ -144,7 +144,7 @@ class NeverReadsTests(HostileCase):
             self.assertLess(time.monotonic() - began, LATE)
 
     def test_pongs_that_nobody_reads(self) -> None:
-        """A flood of pings from a client that does not read their pongs takes no memory, and ends."""
+        """A flood of pings by a client that reads no pongs takes no memory, and is ended."""
         server = self.serve(Echo, send_timeout=1.0)
         with Client(server) as client, Client(server) as other:
             wait_until(lambda: len(server.connections) == 2)

@@ -10,7 +10,7 @@ from ...attack import LATE, Echo, HostileCase, reset, wait_done
 from ...client import BINARY, CLOSE, PING, PONG, Client, frame, request
 from ...support import DEADLINE, Recorder, wait_until
 
-#: What no client may send, and the code that it gets.
+#: What no client may send, and the code of our Close.
 _FAULTS = {
     "a ping of 126 bytes": (frame(bytes(126), PING), 1002),
     "a pong of 126 bytes": (frame(bytes(126), PONG), 1002),
@@ -39,7 +39,7 @@ class FaultTests(HostileCase):
     """Frames that the RFC forbids."""
 
     def test_codes(self) -> None:
-        """Each fault gets its code, ends the connection, and leaves two lines in the log."""
+        """Each fault gets its code, ends the connection, and logs two lines."""
         server = self.serve(Recorder)
         for name, (data, code) in _FAULTS.items():
             with self.subTest(name), self.logged() as lines, Client(server) as client:
@@ -54,7 +54,7 @@ class FaultTests(HostileCase):
             self.assertEqual(len(lines.at(20)), 2)
 
     def test_from_an_agent(self) -> None:
-        """MMDAgent-EX's faults end its connection, too, with an empty Close; bad UTF-8 does not."""
+        """A fault of MMDAgent-EX ends its connection with an empty Close, except bad UTF-8."""
         server = self.serve(Recorder)
         for name, (data, code) in _FAULTS.items():
             if code == 1002:
@@ -67,7 +67,7 @@ class FloodTests(HostileCase):
     """Control frames without end."""
 
     def test_pings(self) -> None:
-        """20,000 pings in a row are answered in order, at most each once; the connection goes on."""
+        """20,000 pings in a row are answered in order, once at most; the connection goes on."""
         server, count = self.serve(Echo), 20_000
         with Client(server) as client, Client(server) as other:
             pings = b"".join(frame(b"%d" % number, PING) for number in range(count))
@@ -83,7 +83,7 @@ class FloodTests(HostileCase):
             self.assert_idle()
 
     def test_pongs(self) -> None:
-        """20,000 pongs that nobody asked for are ignored, and the connection goes on."""
+        """20,000 unsolicited pongs are ignored, and the connection goes on."""
         server = self.serve(Echo)
         with Client(server) as client, Client(server) as other:
             with self.memory_bounded():
@@ -93,7 +93,7 @@ class FloodTests(HostileCase):
             self.assert_idle()
 
     def test_empty_messages(self) -> None:
-        """20,000 empty messages are no lines; the connection goes on."""
+        """20,000 empty messages give no lines, and the connection goes on."""
         server = self.serve(Echo)
         with Client(server) as client:
             self.flood(client, frame("") * 200 + frame(b"", BINARY) * 200, 50)
@@ -101,7 +101,7 @@ class FloodTests(HostileCase):
             self.assertEqual(server.wait_connected(DEADLINE).messages_seen, ["still here"])
 
     def test_closes(self) -> None:
-        """A flood of Close frames gets one answer, and then its end; others are served."""
+        """A flood of Close frames gets one answer and then the end, and others are served."""
         server = self.serve(Echo)
         with Client(server) as client, Client(server) as other:
             handler = next(each for each in self.both(server)
@@ -122,7 +122,7 @@ class FloodTests(HostileCase):
         return server.connections
 
     def test_talk_behind_our_close(self) -> None:
-        """A client that talks on behind our Close, and never answers it, is ended all the same."""
+        """A client that keeps sending after our Close, and never answers it, is ended."""
         server = self.serve(Recorder)
         with Client(server) as client:
             handler = server.wait_connected(DEADLINE)
@@ -152,7 +152,7 @@ class LeavesTests(HostileCase):
     }
 
     def test_fin_and_reset(self) -> None:
-        """FIN or RST in the middle of anything: 1006 once, no line of it, a quiet log, no spinning."""
+        """FIN or RST at any point gives 1006 once, no partial line, a quiet log and no spinning."""
         server = self.serve(Recorder)
         for mmdagent in (False, True):
             for name, cut in self._CUTS.items():
@@ -171,7 +171,7 @@ class LeavesTests(HostileCase):
         self.assert_idle()
 
     def test_half_closed(self) -> None:
-        """A FIN whose sender still reads: the lines before it, then 1006, and no spinning."""
+        """A FIN from a peer that still reads gives the lines before it, 1006 and no spinning."""
         server = self.serve(Recorder)
         with Client(server) as client:
             handler = server.wait_connected(DEADLINE)
@@ -184,10 +184,10 @@ class LeavesTests(HostileCase):
 
 
 class GarbageTests(HostileCase):
-    """No frames at all."""
+    """Bytes that are no frames."""
 
     def test_noise(self) -> None:
-        """Noise behind a good handshake ends as the peer's fault, without an error of ours."""
+        """Noise after a good handshake ends as the peer's fault, without an error of ours."""
         server, chance = self.serve(Recorder), random.Random(5)
         for _ in range(60):
             with self.logged() as lines, Client(server) as client:
@@ -201,7 +201,7 @@ class GarbageTests(HostileCase):
             self.assertEqual((len(handler.closes), handler.errors, lines.at(30)), (1, [], []))
 
     def test_http_again(self) -> None:
-        """A second request instead of a frame is 1002."""
+        """A second request instead of a frame gets 1002."""
         server = self.serve(Recorder)
         with Client(server) as client:
             client.send(request())

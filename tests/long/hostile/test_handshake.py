@@ -1,4 +1,4 @@
-"""Peers that never get as far as a WebSocket: silent, slow, wrong, or from a web page."""
+"""Peers that never complete the handshake: silent, slow, wrong, or from a web page."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def without(header: bytes) -> bytes:
     return b"\r\n".join(line for line in _GOOD.split(b"\r\n") if not line.startswith(header))
 
 
-#: What scanners, other protocols and broken clients send: all of it is refused or ended.
+#: What scanners, other protocols and broken clients send. All of it is refused or ended.
 _WRONG = {
     "POST": _GOOD.replace(b"GET", b"POST"),
     "HTTP/1.0": _GOOD.replace(b"HTTP/1.1", b"HTTP/1.0"),
@@ -48,10 +48,10 @@ _HEADERS = ("X-Any", "Origin", "Host", "Upgrade", "Connection", "Sec-WebSocket-K
 
 
 class SlowTests(HostileCase):
-    """open_timeout is for all of the handshake."""
+    """open_timeout covers the whole handshake."""
 
     def test_silence(self) -> None:
-        """A client that says nothing, to a plain or a TLS port, is cut at open_timeout, in a line."""
+        """A silent client, on a plain or a TLS port, is cut at open_timeout, with one log line."""
         for context in (None, server_context()):
             with self.subTest(tls=bool(context)), self.logged() as lines:
                 server = self.serve(Recorder, ssl_context=context, open_timeout=0.4)
@@ -64,7 +64,7 @@ class SlowTests(HostileCase):
                 self.assertEqual(len(lines.at(logging.INFO)), 1)
 
     def test_endless_hello(self) -> None:
-        """A TLS hello a byte at a time is cut at open_timeout in total; others connect meanwhile."""
+        """A TLS hello a byte at a time is cut at open_timeout in total, and others connect."""
         server = self.serve(Echo, ssl_context=server_context(), open_timeout=0.6)
         hello = b"\x16\x03\x01\x40\0\x01\0\x3f\xfc\x03\x03" + bytes(1000)
         began = time.monotonic()
@@ -84,7 +84,7 @@ class SlowTests(HostileCase):
             self.assertLess(time.monotonic() - began, LATE)
 
     def drip(self, client: Client, data: bytes) -> None:
-        """A byte now and then, until the server ends it."""
+        """Send a byte now and then, until the server ends the connection."""
         client.sock.settimeout(0.01)
         for byte in data:
             try:
@@ -114,7 +114,7 @@ class SlowTests(HostileCase):
                 self.assertEqual(server.shutdown(DEADLINE), [])
 
     def test_refused_and_stays(self) -> None:
-        """A client that was refused and does not leave is left soon."""
+        """A refused client that does not leave is dropped soon."""
         server = self.serve(Recorder)
         with Client(server, open=False) as client:
             client.send(b"GET / HTTP/1.1\r\n\r\n")
@@ -123,10 +123,10 @@ class SlowTests(HostileCase):
 
 
 class WrongTests(HostileCase):
-    """Requests that are none."""
+    """Requests that are invalid."""
 
     def look(self, data: bytes) -> None:
-        """What it gets is a readable refusal or nothing, and one line in the log at most."""
+        """The answer is a readable refusal or nothing, with one line in the log at most."""
         with self.logged() as lines, Client(self.server, open=False) as client:
             client.send(data)
             answer = client.read_all()
@@ -150,7 +150,7 @@ class WrongTests(HostileCase):
                 self.look(data)
 
     def test_not_ascii(self) -> None:
-        """A character outside ASCII in any header is a 4xx, from an agent as from anybody."""
+        """A character outside ASCII in any header gets a 4xx, from an agent and other clients."""
         self.server = self.serve(Recorder)
         for agent in (b"", b"X-App-Type: MMDAgent\r\n"):
             for name in _HEADERS:
@@ -162,7 +162,7 @@ class WrongTests(HostileCase):
                                                                  b" HTTP/1.1\r\n" + agent + line, 1))
 
     def test_fifty_megabytes(self) -> None:
-        """50 MB of headers get a readable 431, one line in the log, and no memory."""
+        """50 MB of headers get a readable 431 and one line in the log, and take no memory."""
         server = self.serve(Recorder)
         for start in (b"GET / HTTP/1.1\r\nX: ", b""):
             with self.logged() as lines, Client(server, open=False) as client, self.memory_bounded():
@@ -176,7 +176,7 @@ class WrongTests(HostileCase):
             self.assertEqual(len(lines.at(logging.INFO)), 1)
 
     def test_scans(self) -> None:
-        """Connects that end without a request, by FIN or RST, cost no line above DEBUG."""
+        """Connects that end without a request, by FIN or RST, log nothing above DEBUG."""
         server = self.serve(Recorder)
         tls = self.serve(Recorder, ssl_context=server_context())
         with self.logged() as lines:
@@ -195,7 +195,7 @@ class WrongTests(HostileCase):
         self.assert_idle()
 
     def test_gone_before_the_answer(self) -> None:
-        """A client that resets right behind its request leaves no traceback, and is not kept."""
+        """A client that resets right after its request leaves no traceback, and is not kept."""
         server = self.serve(Recorder)
         with self.logged() as lines:
             for _ in range(30):
@@ -207,14 +207,14 @@ class WrongTests(HostileCase):
         self.assertEqual(server.connections, ())
 
     def test_tls_gone_wrong(self) -> None:
-        """TLS that is too old, or garbage behind a hello, is a quiet end with one line at most."""
+        """TLS that is too old, or garbage after a hello, ends quietly with one line at most."""
         server = self.serve(Recorder, ssl_context=server_context())
         with self.logged() as lines, Client(server, open=False) as client:
             old = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
             old.load_verify_locations(DATA / "localhost-cert.pem")
             old.set_ciphers("ALL:@SECLEVEL=0")
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore", DeprecationWarning)  # That it is old is the point.
+                warnings.simplefilter("ignore", DeprecationWarning)  # It is old on purpose.
                 old.maximum_version = ssl.TLSVersion.TLSv1_1
             with self.assertRaises((ssl.SSLError, OSError)):
                 old.wrap_socket(client.sock, server_hostname="localhost")
@@ -228,7 +228,7 @@ class WrongTests(HostileCase):
 
 
 class OriginTests(TestCase):
-    """Web pages that may connect are listed; nothing that only looks like one is."""
+    """Only listed web pages may connect, not origins that look similar."""
 
     def status(self, *origins: str, listed: object = "http://localhost:5000") -> int:
         """The status for a request with these Origin headers."""
@@ -238,7 +238,7 @@ class OriginTests(TestCase):
             return int(client.read_head().split()[1])
 
     def test_near_misses(self) -> None:
-        """Another scheme, port, case, a slash, a longer name, two at once, none or null are 403."""
+        """Another scheme, port, case, slash, longer name, two, an empty one and null get 403."""
         for origins in (["https://localhost:5000"], ["http://localhost"], ["http://localhost:50001"],
                         ["http://LOCALHOST:5000"], ["http://localhost:5000/"], ["null"], [""], ["*"],
                         ["http://localhost:5000.evil.example"],
@@ -250,7 +250,7 @@ class OriginTests(TestCase):
                 self.assertEqual(self.status(*origins), 403)
 
     def test_listed(self) -> None:
-        """What is listed may connect, one name or several; without Origin anybody may."""
+        """A listed origin, one name or several, may connect, and so may a client without Origin."""
         self.assertEqual(self.status("http://localhost:5000"), 101)
         self.assertEqual(self.status("null", listed=["http://a", "null"]), 101)
         self.assertEqual(self.status(), 101)

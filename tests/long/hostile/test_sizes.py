@@ -1,4 +1,4 @@
-"""Peers that send too much: huge messages, endless fragments, lengths that nobody can send, bombs."""
+"""Peers that send too much: huge messages, endless fragments, impossible lengths, bombs."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ _DEFLATE = "Sec-WebSocket-Extensions: permessage-deflate"
 
 
 def head(opcode: int, size: int, *, fin: bool = True, rsv: int = 0) -> bytes:
-    """A masked frame up to its payload; the mask is zero, so that zeros stay zeros."""
+    """The header of a masked frame; the mask is zero, so that zeros stay zeros."""
     return frame_head(opcode, size, fin=fin, rsv=rsv, mask=True) + bytes(4)
 
 
 def bomb(size: int) -> bytes:
-    """So many zeros, compressed."""
+    """`size` zeros, compressed."""
     deflate = zlib.compressobj(9, wbits=-15)
     return deflate.compress(bytes(size)) + deflate.flush(zlib.Z_SYNC_FLUSH)[:-4]
 
 
 class Away(Recorder):
-    """Is in user code from on_open on, until it is released."""
+    """Blocks in user code from on_open on, until it is released."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -40,11 +40,11 @@ class Away(Recorder):
 
 
 class TooMuchTests(HostileCase):
-    """1009, and two megabytes of memory at most."""
+    """Messages that get 1009, and take two megabytes of memory at most."""
 
     def refused(self, first: bytes, piece: bytes, count: int, *headers: str, handler: type = Echo,
                 **options: object) -> None:
-        """Send it all, with eyes for the answer only, and look at code and memory."""
+        """Send it all, read only the Close, and check its code and the memory."""
         server = self.serve(handler, **options)
         with Client(server) as other:
             with Client(server, "/", *headers) as client, self.memory_bounded():
@@ -58,7 +58,7 @@ class TooMuchTests(HostileCase):
                 self.assert_served(other)
 
     def test_huge_message(self) -> None:
-        """A message of 100 MB in one frame is refused with 1009 before it is a tenth in memory."""
+        """100 MB in one frame are refused with 1009 before a tenth of them is in memory."""
         for opcode in (TEXT, BINARY):
             with self.subTest(opcode):
                 self.refused(head(opcode, 100_000_000), _PIECE, 1600)
@@ -84,7 +84,7 @@ class TooMuchTests(HostileCase):
                 self.refused(frame("x", fin=False), frame(tiny, 0, fin=False) * 1000, 1000)
 
     def test_tiny_fragments_from_the_first(self) -> None:
-        """A million empty fragments whose first is empty, too, are refused with 1009."""
+        """A million empty fragments, the first one included, are refused with 1009."""
         for options, headers in (({}, ()), ({"compression": True}, (_DEFLATE,))):
             self.refused(frame("", fin=False), frame("", 0, fin=False) * 1000, 1000,
                          *headers, **options)
@@ -94,7 +94,7 @@ class TooMuchTests(HostileCase):
         self.refused(head(BINARY, 2 ** 62), _PIECE, 1600)
 
     def test_negative_length(self) -> None:
-        """A length with its highest bit set is refused with 1002 by its head alone."""
+        """A length with its highest bit set is refused with 1002 from the header alone."""
         server = self.serve(Recorder)
         with Client(server) as client:
             client.send(b"\x82\xff" + struct.pack("!Q", 2 ** 63) + bytes(4))
@@ -125,10 +125,10 @@ class TooMuchTests(HostileCase):
 
 
 class BombTests(HostileCase):
-    """Little that grows to much."""
+    """Compressed frames that grow to many megabytes."""
 
     def boom(self, *parts: bytes) -> None:
-        """Send it to a server that agreed to compression, and look at code and memory."""
+        """Send it to a server that agreed to compression, and check code and memory."""
         server = self.serve(Echo, compression=True)
         with Client(server) as other:
             with Client(server, "/", _DEFLATE) as client, self.memory_bounded():
@@ -143,7 +143,7 @@ class BombTests(HostileCase):
         self.boom(head(BINARY, len(data), rsv=4) + data)
 
     def test_bomb_in_fragments(self) -> None:
-        """The same in fragments of 100 bytes is refused with 1009."""
+        """Such a bomb in fragments of 100 bytes is refused with 1009."""
         data = bomb(100_000_000)
         parts = [data[i:i + 100] for i in range(0, len(data), 100)]
         self.boom(b"".join(
@@ -160,7 +160,7 @@ class BombTests(HostileCase):
             handler.release.set()
 
     def test_unasked_compression(self) -> None:
-        """A compressed frame that was not agreed on is refused with 1002, and not decompressed."""
+        """A compressed frame without agreement is refused with 1002, and not decompressed."""
         server, data = self.serve(Recorder), bomb(1_000_000)
         with Client(server, "/", _DEFLATE) as client, self.memory_bounded():
             client.send(head(BINARY, len(data), rsv=4) + data)
@@ -168,10 +168,10 @@ class BombTests(HostileCase):
 
 
 class BusyHandlerTests(HostileCase):
-    """A peer that talks faster than its handler listens."""
+    """A peer that sends faster than its handler reads."""
 
     def test_flood_of_lines(self) -> None:
-        """What a busy handler's peer sends waits in TCP: 50 MB of lines take no more than the queue."""
+        """50 MB of lines for a busy handler wait in TCP, and take no more memory than the queue."""
         server = self.serve(Away)
         with Client(server) as client:
             handler = server.wait_connected(DEADLINE)
@@ -183,7 +183,7 @@ class BusyHandlerTests(HostileCase):
             wait_until(lambda: len(handler.messages_seen) > 1000)
 
     def test_short_lines_and_an_own_text_hook(self) -> None:
-        """A message of many short lines takes no more memory if the handler has its own on_text."""
+        """Many short lines in a message take no more memory if the handler has its own on_text."""
         first = threading.Event()
 
         class Whole(Handler):
@@ -199,7 +199,7 @@ class BusyHandlerTests(HostileCase):
             self.assertTrue(first.wait(DEADLINE))
 
     def test_leaves_after_its_flood(self) -> None:
-        """A peer that fills the queue and vanishes leaves nothing behind once the handler is back."""
+        """A peer that fills the queue and vanishes leaves nothing once the handler returns."""
         server = self.serve(Away, max_queue=10)
         with Client(server) as client:
             handler = server.wait_connected(DEADLINE)
@@ -212,10 +212,10 @@ class BusyHandlerTests(HostileCase):
 
 
 class QueuedCloseTests(HostileCase):
-    """The end behind too much."""
+    """A Close behind a message that is too large."""
 
     def test_close_behind_the_refused(self) -> None:
-        """Whatever follows a message that was refused, a Close too, changes nothing."""
+        """What follows a refused message, even a Close, changes nothing."""
         server = self.serve(Recorder, max_message_size=1000)
         with Client(server) as client:
             handler = server.wait_connected(DEADLINE)

@@ -1,4 +1,4 @@
-"""Peers that vanish: half-open connections are given up in time, whatever waits for them."""
+"""Peers that vanish: half-open connections are ended in time, whatever waits for them."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class VanishedTests(HostileCase):
     times = {"ping_interval": 0.4, "ping_timeout": 0.4}
 
     def vanish(self, server: Server, *, mmdagent: bool = False) -> None:
-        """A client that is open, then does nothing any more."""
+        """Start a client that connects and can be stopped."""
         process = subprocess.Popen(
             [sys.executable, "-c", _STOPPABLE, str(server.port), "yes" if mmdagent else ""],
             cwd=PROJECT, stdout=subprocess.PIPE)
@@ -56,7 +56,7 @@ class VanishedTests(HostileCase):
         process.communicate(timeout=DEADLINE)
 
     def stop(self) -> float:
-        """Stop the client's process; when that was."""
+        """Stop the client's process, and return the time."""
         self.process.send_signal(signal.SIGSTOP)
         return time.monotonic()
 
@@ -67,7 +67,7 @@ class VanishedTests(HostileCase):
                 server = self.serve(Recorder, **self.times)
                 self.vanish(server, mmdagent=mmdagent)
                 handler = server.wait_connected(DEADLINE)
-                # Alive for longer than that: its pongs are what keeps it.
+                # It lives longer than that, so its pongs keep it alive.
                 self.assertFalse(handler.wait_closed(1.2))
                 began = self.stop()
                 wait_done(handler)
@@ -76,7 +76,7 @@ class VanishedTests(HostileCase):
                 self.assertEqual(server.connections, ())
 
     def test_reader(self) -> None:
-        """A thread that waits in read_line for a vanished client is told, not left there."""
+        """A thread in read_line of a vanished client gets ConnectionClosed in time."""
         server = self.serve(**self.times)
         self.vanish(server)
         agent = server.accept(DEADLINE)
@@ -86,7 +86,7 @@ class VanishedTests(HostileCase):
         self.assertEqual(caught.exception.code, 1011)
 
     def test_stuck_send(self) -> None:
-        """A send that is stuck on a vanished client ends with the connection, before send_timeout."""
+        """A send stuck on a vanished client ends with the connection, before send_timeout."""
         for mmdagent in (False, True):
             with self.subTest(mmdagent=mmdagent):
                 server = self.serve(send_timeout=60.0, max_send_queue=20_000, **self.times)

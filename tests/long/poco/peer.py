@@ -1,4 +1,4 @@
-"""The other side of a client on Poco, by hand, for what our server never does."""
+"""The other side of a client on Poco, made by hand, for what our server never does."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Peer(Client):
                   b"Sec-WebSocket-Accept: " + base64.b64encode(digest) + b"\r\n\r\n" + b"".join(frames))
 
     def give(self, payload: bytes, opcode: int = TEXT) -> None:
-        """One frame."""
+        """Send one frame."""
         self.send(frame(payload, opcode, mask=False))
 
     def frame(self) -> Frame:

@@ -1,6 +1,6 @@
 """The client on Poco: built when its source has changed, and run as a program of its own.
 
-What it obeys and what it reports stands at the head of ``client.cpp``.
+Its orders and its reports are described at the top of ``client.cpp``.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ LIBRARIES = ["-lPocoNet", "-lPocoFoundation"]
 
 @cache
 def build() -> Path:
-    """The program. Raises SkipTest, which says what is missing, where it cannot be built."""
+    """The program. Raises SkipTest, which says what is missing, if it cannot be built."""
     compiler = shutil.which("g++")
     if compiler is None:
         raise unittest.SkipTest("there is no g++ on this machine")
@@ -52,7 +52,7 @@ def _compile(compiler: str, program: Path) -> None:
         result = subprocess.run(command, capture_output=True, text=True)
         if result.returncode:
             raise AssertionError(result.stderr)
-        os.replace(new, program)  # Whole or not at all, whoever builds beside us.
+        os.replace(new, program)  # Atomic, since another process may build it as well.
 
 
 class PocoClient:
@@ -69,7 +69,7 @@ class PocoClient:
     def _read(self) -> None:
         assert self._process.stdout is not None
         for line in self._process.stdout:
-            # As bytes, since a text would be cut at a CR too.
+            # Read as bytes, since text would be cut at a CR too.
             self.reports.append(line.decode(errors="backslashreplace").rstrip("\n"))
 
     def tell(self, order: str) -> None:
@@ -79,21 +79,22 @@ class PocoClient:
         self._process.stdin.flush()
 
     def texts(self, kind: str) -> list[str]:
-        """What was said in all reports of one kind so far."""
+        """The texts of all reports of one kind so far."""
         found = (report.partition(" ") for report in list(self.reports))
         return [text for name, _, text in found if name == kind]
 
     def expect(self, *reports: str) -> None:
-        """Wait until these have come, one behind another, with others between."""
+        """Wait until these reports have come in this order, with others between."""
         def came() -> bool:
             rest = iter(list(self.reports))
             return all(report in rest for report in reports)
-        wait_until(lambda: came() or not self._reader.is_alive(), f"{reports} in {self.reports[-20:]}")
+        wait_until(lambda: came() or not self._reader.is_alive(),
+                   lambda: f"{reports} in {self.reports[-20:]}")
         if not came():
             raise AssertionError(f"it ended without {reports}: {self.reports[-20:]}")
 
     def end(self) -> None:
-        """End it by the end of its input, and give everything back."""
+        """End it by the end of its input, and release everything."""
         assert self._process.stdin is not None and self._process.stdout is not None
         self._process.stdin.close()
         try:

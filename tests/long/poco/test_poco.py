@@ -1,7 +1,7 @@
-"""The server with a client on Poco, the WebSocket library that is inside MMDAgent-EX.
+"""The server with a client on Poco, the WebSocket library that MMDAgent-EX uses.
 
-First that the client (``tests/poco``) does what was recorded and measured on MMDAgent-EX, faults
-included; then that the server gets along with it.
+The first tests check that the client (``tests/poco``) does what was recorded and measured on
+MMDAgent-EX, faults included. The others check that the server works with it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .program import PocoCase, PocoClient
 
 
 class FaithfulTests(PocoCase):
-    """The client does what MMDAgent-EX was seen to do."""
+    """The client behaves as MMDAgent-EX was seen to behave."""
 
     def setUp(self) -> None:
         self.listener = socket.create_server(("127.0.0.1", 0))
@@ -35,7 +35,7 @@ class FaithfulTests(PocoCase):
         return peer
 
     def next_peer_of(self, client: PocoClient, *frames: bytes) -> Peer:
-        """The next connection, when it is past the time in which a frame gets stuck."""
+        """The next connection, once the time in which a frame gets stuck is over."""
         before = client.texts("connected")
         peer = self.next_peer(*frames)
         wait_until(lambda: len(client.texts("connected")) > len(before))
@@ -47,7 +47,7 @@ class FaithfulTests(PocoCase):
         return client, self.next_peer_of(client, *frames)
 
     def test_request(self) -> None:
-        """Its opening handshake is the recorded one, but for key and port."""
+        """Its opening handshake is the recorded one, except for key and port."""
         _, peer = self.pair()
         recorded = (DATA / "handshake.txt").read_bytes().decode()
         key = re.compile("(?<=Key: )[A-Za-z0-9+/]{22}==")
@@ -55,7 +55,7 @@ class FaithfulTests(PocoCase):
         self.assertEqual(sent, key.sub("KEY", recorded))
 
     def test_stuck_frame(self) -> None:
-        """A frame that comes with the 101 is stuck, while it speaks, until another comes."""
+        """A frame that comes with the 101 is stuck until another comes, though it can send."""
         client, peer = self.pair(frame(b"A|1\n", mask=False))
         client.tell("say KEY|a")
         self.assertEqual(peer.frame().payload, b"KEY|a\n")
@@ -64,7 +64,7 @@ class FaithfulTests(PocoCase):
         client.expect("line A|1")
 
     def test_pings(self) -> None:
-        """An empty ping is answered with one byte, one with a body with the same, in mid line too."""
+        """An empty ping gets a pong of one byte, one with a body the same body, in mid line too."""
         client, peer = self.pair()
         peer.give(b"", PING)
         self.assertEqual(peer.frame()[1:3], (PONG, b"\0"))
@@ -76,7 +76,7 @@ class FaithfulTests(PocoCase):
         client.expect("line A|2")
 
     def test_lines(self) -> None:
-        """Its input is a stream of bytes, cut at CR and LF; all comes back but the avatar's lines."""
+        """Its input is a byte stream, cut at CR and LF; lines except avatar and sound come back."""
         client, peer = self.pair()
         for payload in (b"A|1\nB|2\r\n\n", b"C", b"|3\n", b"__AV_START\n__AV_MESSAGE,STOP\nSNDFILE\n",
                         b"SND0004abcdSND0002ef", b"SNDBRKSSTOP\n", b"D\n"):
@@ -104,7 +104,7 @@ class FaithfulTests(PocoCase):
         self.assertEqual(peer.frame().payload.hex(), (DATA / "cut-echo.hex").read_text().strip())
 
     def test_what_breaks_it(self) -> None:
-        """An empty line, a byte that begins no character, and a very long line are its end."""
+        """An empty line, a byte that begins no character, and a very long line crash it."""
         for payload in (b"\n", b"A|1\n\n\x80A\n", b"x" * 5000 + b"\n", b"SND\nA|b\n", b"SND0002ef\n"):
             with self.subTest(payload[:20]):
                 client, peer = self.pair()
@@ -112,7 +112,7 @@ class FaithfulTests(PocoCase):
                 wait_until(lambda: client.texts("crash"))
 
     def test_what_makes_it_deaf(self) -> None:
-        """After a newline first, a NUL, or a chunk of sound that is too long it takes no line more."""
+        """After a leading newline, a NUL, or a chunk of sound that is too long it hears no line."""
         for payload in (b"\nA|1\n", b"A\0|1\n", b"SND9999"):
             with self.subTest(payload):
                 client, peer = self.pair()
@@ -123,7 +123,7 @@ class FaithfulTests(PocoCase):
                 self.assertEqual(client.texts("line"), [])
 
     def test_what_loses_the_connection(self) -> None:
-        """A payload of 8192 bytes, bytes that come apart, and an empty frame make it connect anew."""
+        """A payload of 8192 bytes, a split frame, and an empty frame make it reconnect."""
         small = frame(b"A|1\n", mask=False)
         for pieces in ([frame(bytes(8192), mask=False)], [small[:3], small[3:]],
                        [frame(b"", mask=False)]):
@@ -131,14 +131,14 @@ class FaithfulTests(PocoCase):
                 client, peer = self.pair()
                 for piece in pieces:
                     peer.send(piece)
-                    time.sleep(0.05)  # What is tried, not a hope: far more than its receive timeout.
+                    time.sleep(0.05)  # The pause under test: far longer than its receive timeout.
                 self.next_peer_of(client)
         client, peer = self.pair()
         peer.give(b"x" * 8190 + b"\n")
         client.expect("frame 1 8191")
 
     def test_close_with_code(self) -> None:
-        """It takes a Close with a code for text, which spoils the first line of the next connection."""
+        """It reads a Close with a code as text, which spoils the next connection's first line."""
         client, peer = self.pair()
         peer.give(b"\x03\xe8bye", CLOSE)
         peer.sock.close()
@@ -147,7 +147,7 @@ class FaithfulTests(PocoCase):
         client.expect("line \x03\\xe8byeFIRST|line")
 
     def test_empty_close(self) -> None:
-        """On an empty Close it ends with a FIN, without an answer, and connects anew."""
+        """On an empty Close it ends with a FIN, without an answer, and reconnects."""
         client, peer = self.pair()
         peer.give(b"", CLOSE)
         self.assertEqual(peer.read_all(), b"")
@@ -156,7 +156,7 @@ class FaithfulTests(PocoCase):
 
 
 class Greeter(Recorder):
-    """Says one line at once, or five, and closes when they are back."""
+    """Sends five lines at once, and closes when they are back."""
 
     count = 5
 
@@ -172,16 +172,16 @@ class Greeter(Recorder):
 
 
 class ShortGreeter(Greeter):
-    """One line: no second one can push it out, should it be stuck."""
+    """Sends a single line, so that no second one can push it out if it is stuck."""
 
     count = 1
 
 
 class ServerTests(PocoCase):
-    """Our server, and that client."""
+    """Our server with that client."""
 
     def test_paths(self) -> None:
-        """The handshake works with any path of the .mdf, as raw as it comes."""
+        """The handshake works with any path of the .mdf, sent as it is."""
         for path, seen in (("/chat", "/chat"), ("", "/"), ("chat", "/chat"),
                            ("/two words", "/two words"), ("/\u4f1a\u8a71?x=1", "/\u4f1a\u8a71")):
             with self.subTest(path):
@@ -192,7 +192,7 @@ class ServerTests(PocoCase):
                 wait_until(lambda: handler.messages_seen == ["KEY|\u3042"])
 
     def reconnect(self, kind: type[Recorder], count: int) -> PocoClient:
-        """A client that has been with so many handlers that close, and now is with another."""
+        """A client after connections with `count` handlers that close, now connected to another."""
         handlers = [*(kind() for _ in range(count)), Recorder()]
         client = self.client(self.serve(iter(handlers).__next__).port)
         wait_until(lambda: len(client.texts("connected")) > count or client.texts("unconnected"),
@@ -211,9 +211,9 @@ class ServerTests(PocoCase):
                 self.assertEqual(reports, ["connected /chat", *greetings] * 25 + ["connected /chat"])
 
     def test_flood(self) -> None:
-        """A loop of 2000 sends arrives whole and in order, while the client gets a word in."""
+        """A loop of 2000 sends arrives whole and in order, while the client sends a line."""
         client, handler = self.connect(self.serve(Recorder))
-        # 32 of them would be a frame of 8192 bytes, which is one too many.
+        # 32 of them would be a frame of 8192 bytes, one byte too many.
         lines = [f"LINE|{number:04}|{'x' * 245}" for number in range(2000)]
         for line in lines:
             handler.send(line)
@@ -223,7 +223,7 @@ class ServerTests(PocoCase):
         wait_until(lambda: len(handler.messages_seen) == 2001)
         self.assertTrue(client.texts("line") == lines, "whole and in order")
         self.assertEqual(client.texts("error"), [])
-        # It can speak only in a pause of 10 ms.
+        # It can send only in a pause of 10 ms.
         reports = list(client.reports)
         self.assertLess(reports.index("sent KEY|a"), reports.index("line " + lines[-1]))
         own = [message for message in handler.messages_seen if not message.is_echo]
@@ -232,7 +232,7 @@ class ServerTests(PocoCase):
         self.assertTrue(echoes == lines, "every line comes back, in order")
 
     def test_longest_line(self) -> None:
-        """A line of 2047 bytes with its newline arrives and comes back whole; one more is refused."""
+        """A line of 2047 bytes with newline arrives and comes back whole; a longer is refused."""
         client, handler = self.connect(self.serve(Recorder))
         lines = ["L|" + "x" * 2044, "L|" + "\u3042" * 681 + "x"]
         for line in lines:
@@ -246,7 +246,7 @@ class ServerTests(PocoCase):
         self.assertTrue(all(message.is_echo for message in handler.messages_seen))
 
     def test_lines_that_would_be_misread(self) -> None:
-        """STOP, and what looks like sound, arrive at once and as they are."""
+        """STOP and lines that look like sound arrive at once and unchanged."""
         client, handler = self.connect(self.serve(Recorder))
         lines = ["STOP", "S", "SND", "SND9999", "SNDHELLO|a", "STOP|a", "S"]
         for count, line in enumerate(lines, 1):
@@ -272,7 +272,7 @@ class ServerTests(PocoCase):
         self.assertEqual(client.texts("error") + client.texts("deaf"), [])
 
     def test_close_in_on_open(self) -> None:
-        """A close without delay gets there too, every time."""
+        """A close in on_open, without delay, arrives every time."""
         class Refusing(Recorder):
             def on_open(self) -> None:
                 self.close(4000)
@@ -295,7 +295,7 @@ class ServerTests(PocoCase):
     def test_pings(self) -> None:
         """Its pongs keep a silent connection alive, and nothing of a ping gets into a line."""
         client, handler = self.connect(self.serve(Recorder, ping_interval=0.1, ping_timeout=5))
-        # Were a pong no sign of life, the third ping would never come.
+        # If a pong was no sign of life, the third ping would never come.
         wait_until(lambda: client.texts("frame").count("9 4") >= 12 or handler.closed)
         self.assertFalse(handler.closed)
         handler.send("A|1")
@@ -303,7 +303,7 @@ class ServerTests(PocoCase):
         self.assertEqual(client.texts("line"), ["A|1"])
 
     def test_shutdown(self) -> None:
-        """A shutdown with five of them takes no time, and each sees a clean end."""
+        """A shutdown with five of them is quick, and each sees a clean end."""
         server = self.serve(Recorder)
         clients = [self.connect(server)[0] for _ in range(5)]
         started = time.monotonic()
@@ -313,7 +313,7 @@ class ServerTests(PocoCase):
             client.expect("frame 8 0", "closed close", "unconnected")
 
     def test_exclusive(self) -> None:
-        """exclusive: the second and third of them come to other paths, and to the same handler."""
+        """With exclusive the second and third of them get other paths and the same handler."""
         server = self.serve(Recorder, path="/chat", exclusive=True)
         for path in ("/chat", "/chat-1", "/chat-1-2"):
             client, handler = self.connect(server, retries=2)
@@ -339,7 +339,7 @@ class ServerTests(PocoCase):
             "audio 8184", "line SAID|8184", "sound SNDBRKS", "line B|2"])
 
     def test_echoes(self) -> None:
-        """What comes back is marked, once; the same words of its own are not."""
+        """An echo is marked once; the same line from the client itself is not."""
         client, handler = self.connect(self.serve(Recorder))
         handler.send("A|1")
         handler.send("__AV_MESSAGE,B|2")
@@ -351,7 +351,7 @@ class ServerTests(PocoCase):
                          [("A|1", True), ("B|2", True), ("A|1", False), ("B|2", False)])
 
     def test_leaving(self) -> None:
-        """However it leaves, the handler has its lines and hears of the end once, as 1006."""
+        """However it leaves, the handler gets its lines, and on_close once with 1006."""
         for way in ("fin", "rst", "quit"):
             with self.subTest(way):
                 client, handler = self.connect(self.serve(Recorder))

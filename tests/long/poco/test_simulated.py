@@ -1,6 +1,6 @@
-"""The simulated agent and the client on Poco, held against each other.
+"""The simulated agent and the client on Poco, compared with each other.
 
-Two imitations of one program, made apart: the same frames must bring both to the same lines, the
+They are two independent imitations of one program: the same frames must give the same lines, the
 same echoes and the same end.
 """
 
@@ -21,7 +21,7 @@ from .program import PocoCase, PocoClient
 
 
 class Send(NamedTuple):
-    """A frame that is more than a whole text frame."""
+    """A frame that is not just a whole text frame."""
 
     payload: Union[bytes, str]
     opcode: int = TEXT
@@ -29,7 +29,7 @@ class Send(NamedTuple):
 
 
 class Pieces(NamedTuple):
-    """A frame whose bytes come apart: all but so many of the last, and later these."""
+    """A frame in two pieces: all but the `last` bytes, and these later."""
 
     payload: bytes
     last: int
@@ -47,7 +47,7 @@ EIGHTY = "".join(f"LINE|{number:0<95}\n" for number in range(80))
 # It stays in the buffer, and takes so much room that the next frame does not fit.
 FULL = b"x" * 8000
 
-#: What is sent, by a name. Each str or bytes is a text frame.
+#: What is sent, by name. Each str or bytes is a text frame.
 SCRIPTS: dict[str, list[Step]] = {
     "nothing": [],
     "two lines in a frame": ["A|1\nB|2\n"],
@@ -128,8 +128,8 @@ SCRIPTS: dict[str, list[Step]] = {
     "a line between halves of a chunk": [b"SND0010abcd", "A|1\n", b"efghij", "B\n", "C\n"],
 }
 
-#: Where they differ. The measurements speak for the simulated one, or say nothing; the client on Poco
-#: knows only of the line buffer, which has exceptions to what was measured.
+#: Where they differ. The measurements support the simulated agent, or do not decide; the client on
+#: Poco only models the line buffer, which has exceptions to what was measured.
 DIFFERENCES: dict[str, list[Step]] = {
     "only separators, which issue nothing": ["|\n", "A\n"],
     "a relay's notice, which is not issued": ["__peer_disconnected__\n", "A\n"],
@@ -139,7 +139,7 @@ DIFFERENCES: dict[str, list[Step]] = {
 
 
 class Outcome(NamedTuple):
-    """What a script brought about."""
+    """The result of a script."""
 
     heard: list[str]
     sounds: list[int]
@@ -150,15 +150,15 @@ class Outcome(NamedTuple):
 
 
 class Poco:
-    """The client on Poco, as one of two."""
+    """The client on Poco, the first of the two."""
 
     def __init__(self, client: PocoClient) -> None:
         self._client = client
 
     def say(self, line: str) -> None:
-        """Its user's side says a line."""
+        """Have it send a line."""
         self._client.tell(f"say {line}")
-        # What was reported before has then been read, too.
+        # By then earlier reports have been read, too.
         wait_until(lambda: f"sent {line}" in self._client.reports)
 
     @property
@@ -180,8 +180,8 @@ class Poco:
         reports = (report.partition(" ") for report in self._client.reports)
         found = [text for kind, _, text in reports if kind in ("line", "avatar", "sound")]
         if self.fate == "crashed" and found and len(found[-1]) > 4097:
-            found.pop()  # It reports a line, and then what that does.
-        # How many bytes each replacement stands for is the codec's own affair.
+            found.pop()  # It reports a line before the crash that the line causes.
+        # How many bytes each replacement character replaces depends on the codec.
         return [re.sub(r"(\\x[0-9a-f]{2})+", "\ufffd", text) for text in found]
 
     @property
@@ -191,7 +191,7 @@ class Poco:
 
 
 class Simulated:
-    """The simulated agent, as the other."""
+    """The simulated agent, the second of the two."""
 
     def __init__(self, agent: SimulatedAgent) -> None:
         self._agent = agent
@@ -210,7 +210,7 @@ class Simulated:
     @property
     def heard(self) -> list[str]:
         """Lines and words, in order."""
-        # Of a line with a newline in it, the other's report is cut there.
+        # The other's report of a line with a newline in it is cut there.
         return [re.sub("\ufffd+", "\ufffd", line.partition("\n")[0]) for line in self._agent.received]
 
     @property
@@ -220,7 +220,7 @@ class Simulated:
 
 
 class Door(Peer):
-    """The server's side, which can tell whether a client has come."""
+    """The server's side, which also tells whether a client has connected."""
 
     def has_visitor(self) -> bool:
         """Whether accept() would return at once."""
@@ -255,7 +255,7 @@ class Player:
         return visit
 
     def _take(self, visit: Visit, step: Step) -> Optional[Visit]:
-        # The connection afterwards, which may be another; None: there is nobody any more.
+        # Returns the connection afterwards, which may be a new one; None if the client is gone.
         try:
             self._send(visit, step)
             if isinstance(step, End):
@@ -275,7 +275,7 @@ class Player:
         elif isinstance(step, Pieces):
             whole = server_frame(step.payload)
             visit.send(whole[:-step.last])
-            time.sleep(0.05)  # What is tried, not a hope: far more than it stands.
+            time.sleep(0.05)  # The pause under test: far longer than its receive timeout.
             visit.send(whole[-step.last:])
         elif isinstance(step, Send):
             visit.say(step.payload, step.opcode, fin=step.fin)
@@ -283,7 +283,7 @@ class Player:
             visit.say(step)
 
     def _is_done(self, visit: Visit) -> bool:
-        # A pong tells that a step was taken in, a line of its own that all echoes have left.
+        # A pong shows that the step was read, a line of its own that all echoes were sent.
         self._marks += 1
         body = b"mark %d" % self._marks
         visit.say(body, PING)
@@ -293,7 +293,7 @@ class Player:
         return self._read_to(visit, ClientFrame(TEXT, body + b"\n"))
 
     def _read_to(self, visit: Visit, wanted: ClientFrame) -> bool:
-        # False: it hangs.
+        # Returns False if the client hangs.
         visit.sock.settimeout(0.05)
         end = time.monotonic() + DEADLINE
         while time.monotonic() < end:
@@ -313,15 +313,15 @@ class Player:
         if frame.opcode != PONG:
             self._said.append(frame.payload)
         else:
-            # The byte that answers an empty ping is any that lies there: a zero in a fresh buffer.
+            # The byte that answers an empty ping is whatever its buffer holds: zero in a fresh one.
             self._pongs.append(frame.payload if len(frame.payload) > 1 else b"one byte")
 
 
 class SameTest(PocoCase):
-    """Both, with the same script."""
+    """Both imitations with the same script."""
 
     def outcome(self, client: type[Union[Poco, Simulated]], script: list[Step]) -> Outcome:
-        """What a script does to one of them."""
+        """The outcome of a script with one of them."""
         with Door() as door:
             if client is Poco:
                 return Player(door, Poco(self.client(door.port))).play(script)
@@ -332,14 +332,14 @@ class SameTest(PocoCase):
             return outcome
 
     def test_each_script(self) -> None:
-        """Each script brings both to the same lines, sounds, echoes, pongs, reconnects and end."""
+        """Each script gives both the same lines, sounds, echoes, pongs, reconnects and end."""
         for name, script in SCRIPTS.items():
             with self.subTest(name):
                 self.assertEqual(self.outcome(Simulated, script)._asdict(),
                                  self.outcome(Poco, script)._asdict())
 
     def test_differences(self) -> None:
-        """What is listed as a difference is one."""
+        """Each listed difference exists."""
         for name, script in DIFFERENCES.items():
             with self.subTest(name):
                 self.assertNotEqual(self.outcome(Simulated, script), self.outcome(Poco, script))
