@@ -185,7 +185,8 @@ class StressTests(TestCase):
             wait_until(lambda: len(self.book.heard.get("user", [])) == count)
             self.check_futures()
             self.assertEqual(self.book.heard, {"user": list(range(count))})
-            self.assertFalse(agent._connected().waits)
+            # A wait whose future was cancelled is forgotten at the next line, or at its time.
+            wait_until(lambda: not agent._connected().waits)
             self.assertGreater(self.book.counts["answered"], 20)
 
     def test_lines_and_waits(self) -> None:
