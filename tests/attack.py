@@ -125,4 +125,4 @@ def reset(client: Client) -> None:
 def wait_done(handler: object) -> None:
     """Wait until a Recorder's connection has ended."""
     assert isinstance(handler, Recorder)
-    wait_until(handler.done.is_set, "on_close was called", DEADLINE)
+    wait_until(handler.done.is_set, "on_close was called", 2 * DEADLINE)

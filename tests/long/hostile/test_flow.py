@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from contextlib import suppress
@@ -150,6 +151,8 @@ class NeverReadsTests(HostileCase):
             wait_until(lambda: len(server.connections) == 2)
             handler = next(each for each in server.connections
                            if each.remote_address == client.sock.getsockname())
+            # Small, so that the kernel's buffers are full after fewer pongs.
+            client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             piece = frame(b"p" * 125, PING) * 500
             self.in_thread(self.flood, client, piece, 10_000)
             wait_until(lambda: handler._connected().wire.is_stuck or handler.closed)
