@@ -177,9 +177,14 @@ private:
             return;
         }
         report("line", line);
+        if (line.size() + 1 > MAX_SURVIVED)
+            crash("a line of " + std::to_string(line.size() + 1) + " bytes");
+        if (starts_with(line, "RECOG_RECORD_"))
+            return;
+        // One empty last field is dropped.
+        if (!line.empty() && line.back() == '|')
+            line.pop_back();
         line += "\n";
-        if (line.size() > MAX_SURVIVED)
-            crash("a line of " + std::to_string(line.size()) + " bytes");
         outbox_.put(line.substr(0, MAX_ECHO));
     }
 
