@@ -19,6 +19,7 @@ from .connection.waits import Wait
 from .errors import InvalidMessage
 from .handler import Handler
 from .message import Field, Message, clean_text, compose, join_fields
+from .profile import full_width, in_full_width, reads_ascii
 from .sound.format import Format
 from .sound.playback import MAX_LEAD
 from .sound.player import Player, Progress
@@ -170,7 +171,7 @@ class Agent(Handler):
 
         Returns:
             a future: True when it was spoken to the end, False when it was stopped or cut off. It
-            fails with ``TimeoutError`` when the voice did not begin within 3 s or did not end, and
+            fails with ``TimeoutError`` when the voice did not begin within 10 s or did not end, and
             with ``ConnectionClosed`` when the connection has ended.
 
         Raises:
@@ -330,7 +331,17 @@ class Agent(Handler):
         if room < 64 or not name or head.count("|") != 3 or "||" in head:
             raise InvalidMessage(f"no model and voice to speak with: {head[:80]!r}")
         cleaned = clean_text(text)
-        return name, [head + part for part in cut_to_fit(cleaned, room)] if cleaned else []
+        if not cleaned:
+            return name, []
+        # In full width each ASCII letter takes three bytes, so that is counted before it is known
+        # which of the parts will need it.
+        connection, spoken_by = self._connected(), head.split("|")[2]
+        as_sent = str if reads_ascii(spoken_by, connection.profile) else in_full_width
+        lines = [head + part for part in cut_to_fit(cleaned, room, as_sent)]
+        sent = [full_width(line, connection.profile) for line in lines]
+        if sent != lines:
+            connection.tell_voice(spoken_by)
+        return name, sent
 
     def _say(self, model: Field, voice: Field, text: str,
              is_wanted: Callable[[], bool]) -> Future[bool]:

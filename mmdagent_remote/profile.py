@@ -9,6 +9,7 @@ Other modules do not ask which profile a peer has. They read these fields.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Optional
 
 #: Plugin_Remote needs seven bytes to tell whether a line that begins with S is audio
@@ -22,6 +23,16 @@ _WRAPPER = "__AV_MESSAGE,"
 
 #: A line that begins a frame with this is taken for a relay's notice, and never issued.
 _RELAY_NOTICE = "__peer_disconnected__"
+
+#: Messages of which it sends no echo.
+_NEVER_ECHOED = "RECOG_RECORD_"
+
+_SPEAK = "SYNTH_START|"
+#: Open JTalk's own table of full-width letters: with it, phonemes and durations are the same as those of
+#: the ASCII text. `|` is not in it, since it separates fields.
+_FULL_WIDTH = {code: code + 0xFEE0 for code in range(0x21, 0x7F) if code != ord("|")} | {
+    ord(" "): 0x3000, ord('"'): 0x201D, ord("'"): 0x2019, ord("-"): 0x2212, ord("\\"): 0xFFE5,
+    ord("`"): 0x2018, ord("~"): 0x301C}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +69,11 @@ class Profile:
     max_chunk: Optional[int] = None
     #: It would misread some lines; :func:`wrap` protects them.
     wraps: bool = False
+    #: Voices that read ASCII, as patterns of :mod:`fnmatch`: Flite's. Any other may be Open
+    #: JTalk's, whose buffer has two bytes for each byte of a text, and needs three for each ASCII
+    #: character: "You said hello." ended the application in 4 of 4 runs. :func:`full_width`
+    #: protects those voices. None: any text is safe.
+    ascii_voices: Optional[tuple[str, ...]] = None
 
     @property
     def sends_as_is(self) -> bool:
@@ -82,6 +98,7 @@ MMDAGENT_EX = Profile(
     mends_target=True,
     max_chunk=8191,
     wraps=True,
+    ascii_voices=("slt_*",),
 )
 
 
@@ -106,7 +123,41 @@ def wrap(line: str) -> str:
 
 
 def echo_of(line: str) -> Optional[str]:
-    """What MMDAgent-EX sends back for a line (before wrapping), or None."""
+    """What MMDAgent-EX sends back for a line (before wrapping), or None.
+
+    It drops one empty last field: ``KEY|`` comes back as ``KEY``.
+    """
     if line.startswith(_WRAPPER):
-        return line[len(_WRAPPER):] or None
-    return None if is_wire_word(line) else line
+        line = line[len(_WRAPPER):]
+    elif is_wire_word(line):
+        return None
+    if not line or line.startswith(_NEVER_ECHOED):
+        return None
+    return line[:-1] if line.endswith("|") else line
+
+
+def in_full_width(text: str) -> str:
+    """A text with its ASCII characters in full width, character by character."""
+    return text.translate(_FULL_WIDTH)
+
+
+def reads_ascii(voice: str, profile: Profile) -> bool:
+    """Whether a text for this voice may be ASCII."""
+    return profile.ascii_voices is None or any(
+        fnmatchcase(voice, pattern) for pattern in profile.ascii_voices)
+
+
+def full_width(line: str, profile: Profile) -> str:
+    """Put the text of a SYNTH_START into full width if Open JTalk would overrun its buffer.
+
+    That is so if the text has more ASCII bytes than others, in UTF-8: of 9,658 texts that this rule
+    let pass, none did. Then all its ASCII is converted, else none. Other lines are returned unchanged.
+    """
+    start = len(_WRAPPER) if line.startswith(_WRAPPER) else 0
+    if not line.startswith(_SPEAK, start):
+        return line
+    command, model, voice, text = (line.split("|", 3) + ["", ""])[:4]
+    ascii_bytes = sum(map(str.isascii, text))
+    if 2 * ascii_bytes <= len(text.encode()) or reads_ascii(voice, profile):
+        return line
+    return f"{command}|{model}|{voice}|{in_full_width(text)}"

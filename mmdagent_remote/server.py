@@ -13,6 +13,7 @@ import ssl
 import sys
 import threading
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Optional, Union
 
@@ -23,7 +24,7 @@ from .handler import Handler
 from .limits import Limits
 from .mdf import start_text
 from .message import Field, Message, compose
-from .profile import STRICT, Profile
+from .profile import MMDAGENT_EX, STRICT, Profile
 from .serving.listener import listen
 from .serving.run import Run
 from .serving.settings import Factory, Routes, Settings
@@ -64,12 +65,15 @@ class Server:
         port: 0 picks one that is free on all of them.
         path: the only path; any other gets 404. None: any path.
         exclusive: one connection per path. A second gets 429. MMDAgent-EX then tries the path
-            with ``-1`` appended, which leads to the same handler.
+            with ``-1`` appended, which leads to the same handler. This is no identity: after a
+            break two can change places. Give each a Directory of its own in its ``.mdf``.
         ssl_context: for TLS. MMDAgent-EX uses TLS on port 443 and nowhere else.
         origins: the web pages that may connect, exactly as in their Origin header; ``"*"`` for all.
         subprotocols: in the server's order of preference.
         compression: accept permessage-deflate.
         profile: treat every client as ``STRICT`` or ``MMDAGENT_EX``; None: decide by its request.
+        ascii_voices: voices that read ASCII text, as patterns of :mod:`fnmatch`. For any other voice
+            such text leaves in full-width letters, since it would end MMDAgent-EX with Open JTalk.
         fast_lane: False sends every frame through wsproto; nothing but the speed changes.
         open_timeout: seconds for TLS and the opening handshake, in total; None: no limit.
         send_timeout: seconds that a send may wait for the peer, in total; None: no limit.
@@ -100,6 +104,7 @@ class Server:
         subprotocols: Optional[Sequence[str]] = None,
         compression: bool = False,
         profile: Optional[Profile] = None,
+        ascii_voices: Union[str, Iterable[str]] = MMDAGENT_EX.ascii_voices or (),
         fast_lane: bool = True,
         open_timeout: Optional[float] = Limits.open_timeout,
         send_timeout: Optional[float] = Limits.send_timeout,
@@ -121,6 +126,9 @@ class Server:
             open_timeout, send_timeout, ping_interval, ping_timeout, close_timeout,
             max_message_size, max_line_size, max_fragments, max_queue, max_send_queue,
             max_connections)
+        voices = tuple(_names(ascii_voices, keep_order=True))
+        if profile is not None and profile.ascii_voices is not None:
+            profile = replace(profile, ascii_voices=voices)
         self._host = host
         self._wanted_port = port
         self._accepts = handler is None
@@ -129,7 +137,8 @@ class Server:
             routes=Routes(Agent if handler is None else handler, path, follow_suffixes=exclusive),
             exclusive=exclusive, ssl_context=ssl_context, origins=_names(origins),
             subprotocols=tuple(_names(subprotocols, keep_order=True)), compression=compression,
-            profile=profile, fast_lane=fast_lane)
+            profile=profile, mmdagent=replace(MMDAGENT_EX, ascii_voices=voices),
+            fast_lane=fast_lane)
         if fast_lane:
             find_unmask()  # Takes some milliseconds, so not at the first connection.
         # Serializes start() and shutdown(); not held during a join.

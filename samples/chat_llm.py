@@ -13,7 +13,7 @@ from collections import deque
 
 from mmdagent_remote import Agent, ConnectionClosed, Message, on, serve
 
-AVATAR, VOICE = "0", "mei_voice_normal"
+AVATAR, VOICE = "0", "slt_voice_normal"
 SYSTEM = "You are a friendly avatar. Answer in one to three short sentences, in the user's language."
 MAX_ENTRIES = 20   # of the history; older ones are forgotten
 
@@ -91,4 +91,4 @@ if __name__ == "__main__":
     parser.add_argument("--openai", metavar="MODEL", help="a model of OpenAI's; default: canned answers")
     options = parser.parse_args()
     model = openai_model(options.openai) if options.openai else canned
-    serve(lambda: Chat(model), exclusive=True)   # one agent per path, so each has its own history
+    serve(lambda: Chat(model), exclusive=True)   # one agent per path; each path has its own history

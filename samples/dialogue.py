@@ -12,7 +12,7 @@ class Parrot(Agent):                       # Agent is a Handler that can wait, s
     def on_message(self, message):
         match message:
             case Message("RECOG_EVENT_STOP", (text,)):
-                self.say("0", "mei_voice_normal", f"You said {text}")
+                self.say("0", "slt_voice_normal", f"You said {text}")
             case Message("RECOG_EVENT_START"):
                 self.stop_speaking("0")    # barge-in
             case Message("KEY", (key,)):           # noqa: F841

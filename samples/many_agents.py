@@ -1,8 +1,9 @@
 """Several MMDAgent-EX at once: what one hears, all others say.
 
 Run it with ``python samples/many_agents.py`` and start MMDAgent-EX two or more times, with the same
-``.mdf``: the first is ``/chat``, the second ``/chat-1``, the third ``/chat-1-2``. Talk to one of
-them. The terminal shows who is there, and who heard what. Ctrl-C ends the program.
+``.mdf``: the first is ``/chat``, the second ``/chat-1``, the third ``/chat-1-2``. After a break they
+may change places; to tell them apart, give each a Directory of its own. Talk to one of them. The
+terminal shows who is there, and who heard what. Ctrl-C ends the program.
 """
 
 from contextlib import suppress

@@ -12,7 +12,7 @@ class Parrot(Handler):
     def on_message(self, message):
         match message:
             case Message("RECOG_EVENT_STOP", (text,)):
-                self.send("SYNTH_START", "0", "mei_voice_normal", f"You said {text}")
+                self.send("SYNTH_START", "0", "slt_voice_normal", f"You said {text}")
             case Message("SYNTH_EVENT_STOP", (model,)):
                 self.send("MOTION_ADD", model, "nod", "nod.vmd", "PART", "ONCE")
 
@@ -22,7 +22,7 @@ class ParrotTest(AgentTestCase):
 
     def test_says_it_back_and_nods(self):
         self.agent.emit("RECOG_EVENT_STOP|hello")
-        self.agent.expect("SYNTH_START|0|mei_voice_normal|You said hello")
+        self.agent.expect("SYNTH_START|0|slt_voice_normal|You said hello")
         self.agent.expect("MOTION_ADD|0|nod")      # when the simulated voice has spoken
 
     def test_says_nothing_to_a_key(self):

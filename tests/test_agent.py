@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import Future
 from typing import Any
+from unicodedata import normalize
 
 from mmdagent_remote import Agent, ConnectionClosed, InvalidMessage, Message, QueueFull, Server, on
 from mmdagent_remote.testing import SimulatedAgent
@@ -305,8 +306,9 @@ class SpeechTests(AgentCase):
     """say(), say_stream() and stop_speaking()."""
 
     def spoken(self, simulated: SimulatedAgent) -> list[str]:
-        """The texts that the agent was told to speak."""
-        return [line.args[2] for line in simulated.received if line.type == "SYNTH_START"]
+        """The texts that the agent was told to speak; full-width letters as ASCII."""
+        return [normalize("NFKC", line.args[2]) for line in simulated.received
+                if line.type == "SYNTH_START"]
 
     def test_one_after_the_other(self) -> None:
         """Utterances of one model follow each other; each future is True at the end of its own."""
@@ -372,8 +374,55 @@ class SpeechTests(AgentCase):
         long = "とても長い文です。" * 200
         self.assertTrue(agent.say("0", "v", long).result(DEADLINE))
         spoken = self.spoken(simulated)
-        self.assertEqual((spoken[0], "".join(spoken[1:])), ("a\uff5cb c", long))
+        self.assertEqual((spoken[0], "".join(spoken[1:])), ("a|b c", long))
         self.assertIsNone(simulated.crashed)
+
+    def test_english_with_open_jtalk(self) -> None:
+        """ASCII text leaves in full width, whatever sends it, and kills nobody; its echo is known."""
+        agent, simulated = self.pair(hurry=100)
+        self.assertTrue(agent.say("0", "mei", "Hi. " * 500).result(DEADLINE))
+        lines = [line for line in simulated.received if line.type == "SYNTH_START"]
+        self.assertEqual("".join(line.args[2] for line in lines).count("Ｈｉ．"), 500)
+        self.assertGreater(len(lines), 1)
+        self.assertLessEqual(max(len(line.encode()) for line in lines), 2046)
+        agent.send("SYNTH_START", "1", "mei", "by send")
+        agent.send_lines(["SYNTH_START|2|mei|by send_lines"])
+        agent.send_text("SYNTH_START|3|mei|by send_text\n")
+        agent.server.broadcast("SYNTH_START", "4", "mei", "by broadcast")
+        agent.write_line("__AV_MESSAGE,SYNTH_START|5|mei|in a wrapper")
+        wait_until(lambda: self.spoken(simulated)[-1:] == ["in a wrapper"])
+        self.assertEqual(self.spoken(simulated)[-5:], [
+            "by send", "by send_lines", "by send_text", "by broadcast", "in a wrapper"])
+        wait_until(lambda: "SYNTH_EVENT_STOP|5" in agent.seen)
+        self.assertFalse([line for line in agent.seen
+                          if line.type == "SYNTH_START" and not line.is_echo])
+        self.assertIsNone(simulated.crashed)
+
+    def test_voices_that_read_ascii(self) -> None:
+        """They get it as it is: Flite's, and those that are named; others are told once each."""
+        server = self.serve(Noting, ascii_voices=("own_*", "slt_*"))
+        with SimulatedAgent(server.url, chatter=False, ascii_voices=("own_*", "slt_*"),
+                            hurry=100) as simulated, \
+                self.assertLogs("mmdagent_remote.connection", "INFO") as logs:
+            agent = server.wait_connected(DEADLINE)
+            for voice in ("slt_voice_normal", "own_voice", "other", "other"):
+                self.assertTrue(agent.say("0", voice, "Hello.").result(DEADLINE))
+            agent.send("SYNTH_START", "0", "another", "Hello.")
+            agent.send("SYNTH_START", "0", "another", "Hello.")
+            wait_until(lambda: len(simulated.received) == 6)
+        self.assertEqual([line.args[2] for line in simulated.received],
+                         ["Hello."] * 2 + ["Ｈｅｌｌｏ．"] * 4)
+        told = [line for line in logs.output if "full-width" in line]
+        self.assertEqual([("'other'" in line, "'another'" in line) for line in told],
+                         [(True, False), (False, True)])
+
+    def test_flite_takes_turns(self) -> None:
+        """Two models with voices that read ASCII never speak at the same time."""
+        agent, simulated = self.pair(speech_time=0.05)
+        futures = [agent.say(model, "slt_voice_normal", "Hello.") for model in "0101"]
+        self.assertEqual([future.result(DEADLINE) for future in futures], [True] * 4)
+        events = ["SYNTH_EVENT_START", "SYNTH_EVENT_STOP"] * 4
+        wait_until(lambda: [line.type for line in agent.seen if "EVENT" in line] == events)
 
     def test_wrong_arguments(self) -> None:
         """An invalid model, voice or text is refused at once."""

@@ -269,9 +269,9 @@ class SpeechRaceTests(AgentCase):
     def test_cancel(self) -> None:
         """An utterance that is cancelled before its turn is not spoken, and is forgotten."""
         agent, simulated = self.pair(speech_time=0.05)
-        first, second = agent.say("0", "v", "one"), agent.say("0", "v", "two")
+        first, second = agent.say("0", "slt_v", "one"), agent.say("0", "slt_v", "two")
         self.assertTrue(second.cancel())
-        self.assertTrue(agent.say("0", "v", "three").result(DEADLINE))
+        self.assertTrue(agent.say("0", "slt_v", "three").result(DEADLINE))
         self.assertTrue(first.result(DEADLINE))
         self.assertEqual([line.args[2] for line in simulated.received], ["one", "three"])
         self.assertEqual(wait_all([second], DEADLINE).done, {second})

@@ -8,7 +8,11 @@ import unittest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmdagent_remote.profile import MMDAGENT_EX, STRICT, Profile, echo_of, is_wire_word, wrap
+from mmdagent_remote.errors import InvalidMessage
+from mmdagent_remote.profile import (MMDAGENT_EX, STRICT, Profile, echo_of, full_width, is_wire_word,
+                                     reads_ascii, wrap)
+from mmdagent_remote.testing.receiver import overrun
+from mmdagent_remote.websocket.lines import prepare_line
 
 WRAPPER = "__AV_MESSAGE,"
 # Lines that resemble one that MMDAgent-EX would misread.
@@ -116,10 +120,74 @@ class EchoTest(unittest.TestCase):
             "SNDSTRM": None,
             "SNDFILE": None,
             "SNDBRKS": None,
+            "KEY|": "KEY",
+            "A|b|": "A|b",
+            WRAPPER + "A|": "A",
+            "RECOG_RECORD_START|/tmp": None,
+            WRAPPER + "RECOG_RECORD_STOP": None,
         }
         for line, echo in cases.items():
             with self.subTest(line):
                 self.assertEqual(echo_of(line), echo)
+
+
+class FullWidthTest(unittest.TestCase):
+    """Text that Open JTalk cannot take as ASCII."""
+
+    def wide(self, line: str) -> str:
+        return full_width(line, MMDAGENT_EX)
+
+    def test_open_jtalks_own_table(self) -> None:
+        """Each ASCII character becomes what Open JTalk itself makes of it."""
+        text = "".join(map(chr, range(0x20, 0x7F))).replace("|", "")
+        wide = self.wide("SYNTH_START|0|mei|" + text).split("|")[3]
+        self.assertEqual(len(wide), len(text))
+        table = dict(zip(text, wide))
+        self.assertEqual("".join(table[each] for each in " \"'-\\`~"),
+                         "\u3000\u201d\u2019\u2212\uffe5\u2018\u301c")
+        for each in "!AZaz09}":
+            self.assertEqual(ord(table[each]), ord(each) + 0xFEE0)
+
+    def test_which_lines(self) -> None:
+        """Only a SYNTH_START whose text has more ASCII bytes than others, all of it, wrapped or not."""
+        for line, expected in {
+                "SYNTH_START|0|mei|Hi": "SYNTH_START|0|mei|Ｈｉ",
+                "SYNTH_START|0|mei|Hi, あ": "SYNTH_START|0|mei|Ｈｉ，　あ",
+                "SYNTH_START|0|mei|abcあ": "SYNTH_START|0|mei|abcあ",
+                "SYNTH_START|0|mei|abcdあ": "SYNTH_START|0|mei|ａｂｃｄあ",
+                WRAPPER + "SYNTH_START|0|mei|Hi": WRAPPER + "SYNTH_START|0|mei|Ｈｉ",
+                "SYNTH_START|0|mei|a|b": "SYNTH_START|0|mei|ａ|ｂ",
+                "SYNTH_START|0|slt_voice_normal|Hi": "SYNTH_START|0|slt_voice_normal|Hi",
+                "SYNTH_START|0|mei": "SYNTH_START|0|mei",
+                "SYNTH_STARTED|0|mei|Hi": "SYNTH_STARTED|0|mei|Hi",
+                "KEY|Hi": "KEY|Hi", WRAPPER: WRAPPER}.items():
+            with self.subTest(line):
+                self.assertEqual(self.wide(line), expected)
+                self.assertEqual(self.wide(expected), expected)
+                self.assertIs(full_width(line, STRICT), line)
+
+    def test_voices(self) -> None:
+        """Voices that read ASCII are patterns; a peer without any reads everything."""
+        own = dataclasses.replace(MMDAGENT_EX, ascii_voices=("eng?", "cmu_*"))
+        found = {voice: reads_ascii(voice, own) for voice in ("eng1", "eng", "cmu_x", "slt_x", "Eng1")}
+        self.assertEqual([voice for voice, reads in found.items() if reads], ["eng1", "cmu_x"])
+        self.assertTrue(reads_ascii("mei", STRICT))
+
+    def test_too_long_in_full_width(self) -> None:
+        """A line whose text does not fit any more is refused, and the error says why."""
+        prepare_line("SYNTH_START|0|slt_voice_normal|" + "x" * 700, MMDAGENT_EX)
+        with self.assertRaisesRegex(InvalidMessage, "full-width"):
+            prepare_line("SYNTH_START|0|mei|" + "x" * 700, MMDAGENT_EX)
+
+    @settings(deadline=None)
+    @given(st.text(st.one_of(st.characters(codec="utf-8", exclude_characters="|\r\n\0"),
+                             st.sampled_from("abc ,.\uff9e\t")), min_size=1, max_size=60))
+    def test_any_text(self, text: str) -> None:
+        """No text that is sent overruns Open JTalk's buffer, and its echo is known."""
+        line = prepare_line("SYNTH_START|0|mei|" + text, MMDAGENT_EX)
+        sent = line.data.decode().removesuffix("\n")
+        self.assertIsNone(overrun(sent, ()))
+        self.assertEqual(line.echo, sent)
 
 
 if __name__ == "__main__":

@@ -70,22 +70,22 @@ class ProgramsTest(ProgramCase):
     def test_first_program(self) -> None:
         """The first program answers what was recognised, and prints keys."""
         for page, answer, printed in (
-                (ENGLISH, "You said hello", "Somebody pressed a"),
-                (JAPANESE, "hello、ですね", "a が押されました")):
+                (ENGLISH, "slt_voice_normal|You said hello", "Somebody pressed a"),
+                (JAPANESE, "mei_voice_normal|hello、ですね", "a が押されました")):
             with self.subTest(page.name):
                 program = self.program(self.save(page, 0, "parrot.py"))
                 self.assertEqual(program.port_in_script, 9001)
                 for client in self.clients(program):
                     client.say("RECOG_EVENT_START", "RECOG_EVENT_STOP|hello", "KEY|a")
-                    self.assertEqual(client.hear(), f"SYNTH_START|0|mei_voice_normal|{answer}")
+                    self.assertEqual(client.hear(), f"SYNTH_START|0|{answer}")
                     program.expect(printed)
                     program.out.clear()
                 self.check_ctrl_c(program)
 
     def test_dialogue(self) -> None:
         """The dialogue answers, counts across reconnects, and is silent once the user speaks."""
-        for page, answer in ((ENGLISH, "hello? That was number {}."),
-                             (JAPANESE, "hello、ですね。{} 回目です。")):
+        for page, answer in ((ENGLISH, "slt_voice_normal|hello? That was number {}."),
+                             (JAPANESE, "mei_voice_normal|hello、ですね。{} 回目です。")):
             with self.subTest(page.name):
                 program = self.program(self.save(page, 1, "host.py"))
                 self.assertEqual(program.port_in_script, 9001)
@@ -95,7 +95,7 @@ class ProgramsTest(ProgramCase):
                 agent.start().wait_connected(DEADLINE)
                 for number in (1, 2):
                     agent.emit("RECOG_EVENT_STOP|hello")
-                    agent.expect(f"SYNTH_START|0|mei_voice_normal|{answer.format(number)}", DEADLINE)
+                    agent.expect(f"SYNTH_START|0|{answer.format(number)}", DEADLINE)
                     agent.emit("RECOG_EVENT_START")
                     agent.expect("SYNTH_STOP|0", DEADLINE)
                     agent.drop()
@@ -104,7 +104,7 @@ class ProgramsTest(ProgramCase):
                     agent.emit("KEY|r")
                     program.expect("MMDAgent-EX has answered VALUE_EVENT_SET|count")
                     agent.emit("RECOG_EVENT_STOP|hello")
-                    agent.expect(f"SYNTH_START|0|mei_voice_normal|{answer.format(1)}", DEADLINE)
+                    agent.expect(f"SYNTH_START|0|{answer.format(1)}", DEADLINE)
                 self.check_ctrl_c(program)
 
     def test_embedding(self) -> None:

@@ -107,7 +107,7 @@ class LifeTests(TestCase):
             with self.subTest(options), self.assertRaises(ValueError):
                 Server(Recorder, **options)
         for options in ({"port": "1"}, {"port": True}, {"max_queue": 1.5}, {"close_timeout": None},
-                        {"handler": 5}, {"origins": [5]}):
+                        {"handler": 5}, {"origins": [5]}, {"ascii_voices": [5]}):
             with self.subTest(options), self.assertRaises(TypeError):
                 Server(**{"handler": Recorder, **options})
         with self.assertRaises(ValueError):

@@ -42,7 +42,7 @@ class DemoDialogue(Handler):
             case Message("RECOG_EVENT_STOP", (text,)):
                 if text == _UTTERANCES[0]:
                     self._command("MOTION_ADD", "0", "wave", "wave.vmd", "PART", "ONCE")
-                self._command("SYNTH_START", "0", "mei_voice_normal", _ANSWERS.get(text, "Pardon?"))
+                self._command("SYNTH_START", "0", "slt_voice_normal", _ANSWERS.get(text, "Pardon?"))
             case Message("SYNTH_EVENT_STOP", (model,)):
                 self.finished.put(model)
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Optional
 
 from ..errors import InvalidMessage
 from ..message import Message, check_line, clean_text, join_fields
-from ..profile import MMDAGENT_EX, echo_of
+from ..profile import MMDAGENT_EX
 from ..vocabulary.pattern import matcher_of
 from ..vocabulary.table import answer_to, entries
 from ..websocket.lines import prepare_line
@@ -37,9 +37,9 @@ def add_to(commands: Any) -> list[argparse.ArgumentParser]:
     say = commands.add_parser(
         "say", help="have an agent speak a text",
         description="Wait for an agent, have its model speak a text, and end when it was spoken.",
-        epilog="example: mmdagent-remote say 0 mei_voice_normal Hello there\n" + NOTES)
+        epilog="example: mmdagent-remote say 0 slt_voice_normal Hello there\n" + NOTES)
     say.add_argument("model", metavar="MODEL", help="its alias, such as 0")
-    say.add_argument("voice", metavar="VOICE", help="a voice of the content, such as mei_voice_normal")
+    say.add_argument("voice", metavar="VOICE", help="a voice of the content, such as slt_voice_normal")
     say.add_argument("text", nargs="+", metavar="TEXT", help="any text, however long")
     add_options(say)
     say.set_defaults(run=run_say)
@@ -65,14 +65,14 @@ def plan_of(line: str) -> Plan:
         InvalidMessage: the line cannot be carried.
     """
     line = check_line(line)
-    prepare_line(line, MMDAGENT_EX)
+    echo = prepare_line(line, MMDAGENT_EX).echo
     try:
         answer = answer_to(Message(line))
     except ValueError:
-        return Plan(line, None, None, echo_of(line))
+        return Plan(line, None, None, echo)
     types = entries()[Message(line).type]["answers"]
     _, bar, keys = answer.partition("|")
-    return Plan(line, answer, types[-1] + bar + keys if len(types) > 1 else None, echo_of(line))
+    return Plan(line, answer, types[-1] + bar + keys if len(types) > 1 else None, echo)
 
 
 def run_send(options: argparse.Namespace) -> int:

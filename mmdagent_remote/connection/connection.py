@@ -34,7 +34,7 @@ from ..message import Message
 from ..websocket.fastlane import data_frame, line_frame, line_frames
 from ..websocket.handshake import Request
 from ..websocket.keepalive import KeepAlive, Verdict
-from ..websocket.lines import Outgoing, encode_line
+from ..websocket.lines import Outgoing, OutgoingLine, encode_line
 from ..websocket.protocol import Inbound, Item
 from .courier import Courier
 from .delivery import look_back
@@ -52,6 +52,10 @@ from .wire import Wire
 _PROBE_STEPS = 64
 
 _SEND_TIMEOUT = "send timeout"
+
+#: Voices whose text left in full-width letters: one line of the log for each, in this process.
+_told_voices: set[str] = set()
+_MOST_TOLD = 100
 
 
 class Connection:
@@ -263,6 +267,7 @@ class Connection:
             self._send_failed(error)
 
     def _send_queued(self, items: Sequence[Outgoing]) -> None:
+        self._tell_voices(items)
         try:
             self.wire.send(items, Deadline(self.limits.send_timeout))
         except OutboxSealed:
@@ -286,11 +291,30 @@ class Connection:
 
     def post(self, items: list[Outgoing]) -> bool:
         """Queue without waiting for the peer; False when that is not possible."""
+        self._tell_voices(items)
         try:
             return self.wire.post(items)
         except OSError:
             self.wire.abandon()
             return False
+
+    def _tell_voices(self, items: Sequence[Outgoing]) -> None:
+        if self.profile.ascii_voices is None:
+            return
+        for item in items:
+            # The same object, if the line is sent as it was written.
+            if isinstance(item, OutgoingLine) and item.echo is not None and item.echo is not item.text:
+                fields = item.echo.split("|")
+                if fields[0] == "SYNTH_START" and not item.text.endswith(fields[-1]):
+                    self.tell_voice(fields[2])
+
+    def tell_voice(self, voice: str) -> None:
+        """Log, once for each voice, that its text leaves in full-width letters."""
+        if voice not in _told_voices and len(_told_voices) < _MOST_TOLD:
+            _told_voices.add(voice)
+            self.log.info("ASCII text for the voice %r is sent in full-width letters, since it would "
+                          "end MMDAgent-EX if Open JTalk speaks it; if this voice reads ASCII, name it "
+                          "in Server(ascii_voices=...)", voice)
 
     # Ending: any thread
 

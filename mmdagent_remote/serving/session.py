@@ -214,7 +214,7 @@ class Session:
 
     def _answer(self, opening: Opening) -> Handler:
         head, leftover = opening.read_head()
-        ws, request = parse_request(head, self._settings.profile)
+        ws, request = parse_request(head, self._settings.profile, self._settings.mmdagent)
         handler = self._find_handler(request)
         self._registry.admit(self, request.path)
         protocol = ServerProtocol(ws, request.profile, self._settings.limits,

@@ -74,6 +74,8 @@ class Settings:
     subprotocols: tuple[str, ...]
     compression: bool
     profile: Optional[Profile]
+    #: That of a client which is recognised as MMDAgent-EX.
+    mmdagent: Profile
     fast_lane: bool
 
     def allows_origin(self, origin: Optional[str]) -> bool:

@@ -17,12 +17,15 @@ from typing import NamedTuple, Optional, Union
 
 from ..message import Message
 
-#: Seconds to wait until a voice begins to speak. A voice that does not exist never begins.
-START_TIMEOUT = 3.0
+#: Seconds to wait until a voice begins to speak. A voice that does not exist never begins. The first
+#: utterance of a model loads its voice: over 3 s when three models do so at once on a busy machine.
+START_TIMEOUT = 10.0
 #: Seconds to wait until it has ended: this for any text, and more for each character.
 STOP_TIMEOUT = 60.0
 SECONDS_A_CHARACTER = 0.3
-#: Seconds to wait for the end of a stopped utterance before the next one begins.
+#: Seconds to wait for the end of a stopped utterance. Then the stop is sent once more, since it can
+#: be lost: the plugin clears its flag when it begins to speak. After the same time again the next
+#: one begins.
 DRAIN_TIMEOUT = 1.0
 #: Utterances that may wait for one model.
 MAX_UTTERANCES = 1000
@@ -34,11 +37,14 @@ class Utterance:
     Args:
         lines: the commands, each at most as long as a line may be.
         begin: called when its turn comes; returns False if it is no longer wanted.
+        takes_turns: it must not sound while another such utterance of any model does.
     """
 
-    def __init__(self, lines: list[str], begin: Callable[[], bool]) -> None:
+    def __init__(self, lines: list[str], begin: Callable[[], bool], *,
+                 takes_turns: bool = False) -> None:
         self.lines = deque(lines)
         self.begin = begin
+        self.takes_turns = takes_turns
 
 
 class Send(NamedTuple):
@@ -57,6 +63,43 @@ class End(NamedTuple):
 Action = Union[Send, End]
 
 
+class Turn:
+    """Which mouth may speak with a voice that must not sound together with another's. Not thread-safe.
+
+    Two models that speak at the same time with Flite voices crash MMDAgent-EX at times.
+    """
+
+    def __init__(self) -> None:
+        self._holder: Optional[Mouth] = None
+        self._waiting: deque[Mouth] = deque()
+
+    def take(self, mouth: Mouth) -> bool:
+        """Whether it is this mouth's turn; if not, it is remembered, first come, first served."""
+        if self._holder is None and (not self._waiting or self._waiting[0] is mouth):
+            if self._waiting:
+                self._waiting.popleft()
+            self._holder = mouth
+        if self._holder is not mouth and mouth not in self._waiting:
+            self._waiting.append(mouth)
+        return self._holder is mouth
+
+    def give_back(self, mouth: Mouth) -> None:
+        """This mouth is silent; harmless if the turn was not its own."""
+        if self._holder is mouth:
+            self._holder = None
+
+    def leave(self, mouth: Mouth) -> None:
+        """This mouth has nothing to say any more."""
+        self.give_back(mouth)
+        if mouth in self._waiting:
+            self._waiting.remove(mouth)
+
+    @property
+    def next(self) -> Optional[Mouth]:
+        """The mouth that may take the turn now."""
+        return self._waiting[0] if self._holder is None and self._waiting else None
+
+
 class _Phase(Enum):
     """What is known of the current line."""
 
@@ -65,10 +108,15 @@ class _Phase(Enum):
 
 
 class Mouth:
-    """The mouth of one model. Not thread-safe. Every method returns what to do, in order."""
+    """The mouth of one model. Not thread-safe. Every method returns what to do, in order.
 
-    def __init__(self, model: str) -> None:
-        self._model = model
+    Args:
+        turn: shared by the mouths of one application; None: this one shares nothing.
+    """
+
+    def __init__(self, model: str, turn: Optional[Turn] = None) -> None:
+        self.model = model
+        self._turn = turn or Turn()
         self._waiting: deque[Utterance] = deque()
         self._current: Optional[Utterance] = None
         self._line = ""
@@ -83,6 +131,8 @@ class Mouth:
         # The deadline for the end event of an utterance that we stopped.
         self._drain_until: Optional[float] = None
         self._stopped_line = ""
+        # A second stop is to be sent, if no end event comes.
+        self._stops_again = False
 
     @property
     def is_full(self) -> bool:
@@ -107,21 +157,29 @@ class Mouth:
         """Drop what waits, and stop what is being spoken, also if it is not ours."""
         actions: list[Action] = [End(utterance, False) for utterance in self._waiting]
         self._waiting.clear()
-        if self._current is None and self._other_until is None:
-            return actions
+        if self._current is None:
+            self._turn.leave(self)
+            if self._other_until is None:
+                return actions
         if self._current:
             self._stopped_line = self._line
-        actions += [Send(f"SYNTH_STOP|{self._model}"), *self._end_current(False)]
+        actions += [Send(f"SYNTH_STOP|{self.model}"), *self._end_current(False)]
         self._other_until = None
         # The end event of this one must not be taken for the end of a new utterance.
         self._drain_until = now + DRAIN_TIMEOUT
+        self._stops_again = True
         return actions
+
+    def proceed(self, now: float) -> list[Action]:
+        """Speak what waits, if it may begin now: another mouth has given its turn back."""
+        return self._next(now)
 
     def fail(self, error: Exception) -> list[Action]:
         """End everything with an error."""
         actions = self._end_current(error)
         actions += [End(utterance, error) for utterance in self._waiting]
         self._waiting.clear()
+        self._turn.leave(self)
         return actions
 
     def pass_time(self, now: float) -> list[Action]:
@@ -131,10 +189,14 @@ class Mouth:
             what = ("did not end in time" if self._phase is _Phase.STARTED else
                     f"did not begin to speak within {START_TIMEOUT:g} s; is there such a voice?")
             actions += self._end_current(
-                TimeoutError(f"model {self._model} {what}: {self._line[:80]!r}"))
+                TimeoutError(f"model {self.model} {what}: {self._line[:80]!r}"))
         if self._other_until is not None and now >= self._other_until:
             self._other_until = None
         if self._drain_until is not None and now >= self._drain_until:
+            if self._stops_again and self._other_until is None:
+                self._stops_again = False
+                self._drain_until = now + DRAIN_TIMEOUT
+                return [*actions, Send(f"SYNTH_STOP|{self.model}")]
             self._drain_until = None
         return actions + self._next(now)
 
@@ -142,7 +204,7 @@ class Mouth:
 
     def receive(self, message: Message, now: float) -> list[Action]:
         """Handle a line; lines about other models or other things change nothing."""
-        if message.args[:1] != (self._model,):
+        if message.args[:1] != (self.model,):
             return []
         self._peer_echoes |= message.is_echo
         if message.type == "SYNTH_START":
@@ -195,13 +257,20 @@ class Mouth:
 
     def _next(self, now: float) -> list[Action]:
         actions: list[Action] = []
+        if self._current is None and self._drain_until is None:
+            self._turn.give_back(self)
         while (self._waiting and self._current is None and self._other_until is None
                and self._drain_until is None):
+            if self._waiting[0].takes_turns and not self._turn.take(self):
+                return actions
             utterance = self._waiting.popleft()
             if utterance.begin():
                 self._current = utterance
                 return actions + self._speak(now)
+            self._turn.give_back(self)
             actions.append(End(utterance, False))
+        if not self._waiting and self._current is None and self._drain_until is None:
+            self._turn.leave(self)
         return actions
 
     def _speak(self, now: float) -> list[Action]:

@@ -13,7 +13,7 @@ sentence, and :class:`_Markdown` which Markdown is removed.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Optional
 
 from ..message import clean_text
@@ -183,7 +183,7 @@ class SentenceCutter:
         self._run, self._sure, self._starts_line = -1, False, False
 
 
-def cut_to_fit(text: str, max_bytes: int) -> list[str]:
+def cut_to_fit(text: str, max_bytes: int, as_sent: Callable[[str], str] = str) -> list[str]:
     """Cut a text into parts of at most ``max_bytes`` bytes in UTF-8.
 
     It cuts at the ends of sentences if possible, else at commas or blanks, else between
@@ -192,6 +192,7 @@ def cut_to_fit(text: str, max_bytes: int) -> list[str]:
     Args:
         text: a text as :func:`clean_text` returns it.
         max_bytes: 4 or more, since one character takes up to 4.
+        as_sent: returns a text as it is sent, character by character; its bytes count.
 
     Returns:
         the parts: only the text itself if it fits, none if it is blank.
@@ -201,19 +202,19 @@ def cut_to_fit(text: str, max_bytes: int) -> list[str]:
     """
     if max_bytes < 4:
         raise ValueError(f"max_bytes must be 4 or more, so that any character fits, not {max_bytes}")
-    if _count_fitting(text, 0, max_bytes) == len(text):
+    if _count_fitting(text, 0, max_bytes, as_sent) == len(text):
         return [text] if text.strip() else []
-    parts = (part.strip() for part in _parts(text, max_bytes))
+    parts = (part.strip() for part in _parts(text, max_bytes, as_sent))
     return [part for part in parts if _SPOKEN.search(part)]
 
 
-def _parts(text: str, max_bytes: int) -> Iterator[str]:
+def _parts(text: str, max_bytes: int, as_sent: Callable[[str], str]) -> Iterator[str]:
     start = 0
     while start < len(text):
         if text[start].isspace() or text[start] in _BRACKETS:
             start += 1
             continue
-        size = _count_fitting(text, start, max_bytes)
+        size = _count_fitting(text, start, max_bytes, as_sent)
         if start + size < len(text):
             # A few characters more than fit, to see what follows an end mark.
             window = text[start:start + size + _CONTEXT]
@@ -222,8 +223,8 @@ def _parts(text: str, max_bytes: int) -> Iterator[str]:
         start += size
 
 
-def _count_fitting(text: str, start: int, max_bytes: int) -> int:
-    data = text[start:start + max_bytes].encode()
+def _count_fitting(text: str, start: int, max_bytes: int, as_sent: Callable[[str], str]) -> int:
+    data = as_sent(text[start:start + max_bytes]).encode()
     return len(data[:max_bytes].decode(errors="ignore"))
 
 

@@ -14,8 +14,9 @@ from ..connection.connection import Connection
 from ..connection.courier import FutureElsewhere
 from ..errors import ConnectionClosed, InvalidMessage, QueueFull
 from ..message import Message
+from ..profile import reads_ascii
 from ..websocket.lines import prepare_line
-from .mouth import Action, End, Mouth, Send, Utterance
+from .mouth import Action, End, Mouth, Send, Turn, Utterance
 
 #: Models that may speak on one connection.
 _MAX_MODELS = 1000
@@ -27,6 +28,7 @@ class Speaker:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._mouths: dict[str, Mouth] = {}
+        self._turn = Turn()
         self._futures: dict[Utterance, Future[bool]] = {}
         # The time of each model's pending call of pass_time(); one for each mouth is enough.
         self._alarms: dict[str, float] = {}
@@ -38,11 +40,16 @@ class Speaker:
         """Queue an utterance, if it is still wanted after every stop() that was called before."""
         future: Future[bool] = FutureElsewhere(self._connection.callbacks.run)
         # Once its turn has come it can no longer be cancelled, only stopped.
-        utterance = Utterance(lines, future.set_running_or_notify_cancel)
+        utterance = Utterance(lines, future.set_running_or_notify_cancel,
+                              takes_turns=self._takes_turns(lines[0].split("|")[2]))
         self._futures[utterance] = future
         self._connection.attend_soon()
         self._do(model, lambda mouth: self._add(model, mouth, utterance, is_wanted()))
         return future
+
+    def _takes_turns(self, voice: str) -> bool:
+        profile = self._connection.profile
+        return profile.ascii_voices is not None and reads_ascii(voice, profile)
 
     def stop(self, model: str) -> None:
         """Drop the model's queue and stop its voice."""
@@ -71,11 +78,17 @@ class Speaker:
         if mouth is None:
             if known_only:
                 return
-            mouth = Mouth(model)
+            mouth = Mouth(model, self._turn)
             if len(self._mouths) < _MAX_MODELS:
                 self._mouths[model] = mouth
         self._carry_out(mouth, step(mouth))
         self._set_alarm(model, mouth)
+        # What this mouth gave back, another may wait for.
+        while (other := self._turn.next) is not None:
+            self._carry_out(other, other.proceed(time.monotonic()))
+            self._set_alarm(other.model, other)
+            if self._turn.next is other:
+                break  # It waits for something else as well, and goes on by itself.
 
     def _add(self, model: str, mouth: Mouth, utterance: Utterance,
              is_wanted: bool) -> list[Action]:

@@ -9,7 +9,7 @@
 
         def test_answers(self):
             self.agent.emit("RECOG_EVENT_STOP|hello")
-            self.agent.expect("SYNTH_START|0|mei_voice_normal|You said hello")
+            self.agent.expect("SYNTH_START|0|slt_voice_normal|You said hello")
 
 - ``agent.py``: ``SimulatedAgent``, the user's side. ``client.py``: its thread. ``link.py``: its socket.
 - ``case.py``: ``AgentTestCase``, a server and an agent for each test.

@@ -5,6 +5,7 @@ This module has the calls for the test's thread. The agent's own thread is in ``
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from types import TracebackType
 from typing import Optional
 from urllib.parse import urlsplit
@@ -36,6 +37,8 @@ class SimulatedAgent:
         speech_time: seconds that speech takes, or a function of the text.
         motion_time: seconds that a motion, a movement or a sound takes.
         dies_when_lost: it ends when its connection is lost, as the stock Linux build does.
+        ascii_voices: patterns (of :mod:`fnmatch`) of the voices that read ASCII. With any other voice
+            a text of more ASCII than other bytes crashes it, as it does the real one with Open JTalk.
         timeout: seconds to wait for the connection on entry.
         name: part of its thread's name.
 
@@ -50,7 +53,8 @@ class SimulatedAgent:
     def __init__(self, url: str, *, path: Optional[str] = None, model: bool = True,
                  fragile: bool = True, retry_count: int = 0, hurry: float = 1.0,
                  all_log: bool = False, chatter: bool = True, speech_time: SpeechTime = 0.1,
-                 motion_time: float = 0.1, dies_when_lost: bool = False, timeout: float = 10.0,
+                 motion_time: float = 0.1, dies_when_lost: bool = False,
+                 ascii_voices: Iterable[str] = ("slt_*",), timeout: float = 10.0,
                  name: str = "simulated") -> None:
         parts = urlsplit(url)
         if parts.scheme != "ws" or not parts.hostname:
@@ -65,7 +69,7 @@ class SimulatedAgent:
             path="/" + url.partition("://")[2].partition("/")[2] if path is None else path,
             name=name, model=model, fragile=fragile, retry_count=retry_count, hurry=hurry,
             all_log=all_log, chatter=chatter, speech_time=speech_time, motion_time=motion_time,
-            dies_when_lost=dies_when_lost)
+            dies_when_lost=dies_when_lost, ascii_voices=tuple(ascii_voices))
         self._ignored: set[str] = set()
         self._record = Record(self._state)
         self._client = self._new_client()

@@ -22,7 +22,7 @@ from typing import Optional, Union
 from .application import Application, Said, SpeechTime
 from .frames import CLOSE, PING, PONG, TEXT, FrameReader, FrameTooLarge, Refused, masked
 from .link import Link
-from .receiver import Fate, Fault, Issued, Receiver, Sound, TolerantReceiver
+from .receiver import Fate, Fault, Issued, Receiver, Sound, TolerantReceiver, overrun
 from .record import Record
 
 #: It speaks only when nothing has arrived for this many seconds.
@@ -58,6 +58,7 @@ class Options:
     speech_time: SpeechTime
     motion_time: float
     dies_when_lost: bool
+    ascii_voices: tuple[str, ...]
 
 
 class Client:
@@ -291,6 +292,10 @@ class Client:
         for each in self._receiver.feed(payload):
             if isinstance(each, Issued):
                 self._issue(each, now)
+                fault = overrun(each.line, self._options.ascii_voices)
+                if fault is not None and self._options.fragile:
+                    self._crash(fault)
+                    return fault.fate
             elif isinstance(each, Sound):
                 self._record.add_sound(now, each.data)
             elif isinstance(each, Fault):
@@ -311,7 +316,7 @@ class Client:
             plugin = self.application.plugin_of(issued.line)
             if plugin:
                 self._log(plugin, "Captured", issued.line)
-        else:
+        elif issued.echo:
             self._waiting.append(issued.echo)
         # Always after the echo.
         self._say(self.application.issue(issued.line, now))

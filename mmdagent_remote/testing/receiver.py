@@ -11,8 +11,10 @@ So what one connection leaves there spoils the first line of the next.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
+from fnmatch import fnmatchcase
 from typing import Optional, Union
 
 #: A frame must fit after what is held, and one byte stays free.
@@ -27,6 +29,7 @@ MAX_SOUND = 8184
 _WRAPPER = b"__AV_MESSAGE,"
 _AVATAR = b"__AV"
 _RELAY_NOTICE = b"__peer_disconnected__"
+_NEVER_ECHOED = b"RECOG_RECORD_"
 _SOUND_WORDS = (b"STRM", b"FILE", b"BRKS")
 _SOUND_HEAD = 7
 
@@ -52,7 +55,7 @@ class Fate(Enum):
 
 @dataclass(frozen=True)
 class Issued:
-    """A line that the program issues as a message, and the payload of the echo."""
+    """A line that the program issues as a message, and the payload of the echo; empty: it sends none."""
 
     line: str
     echo: bytes
@@ -244,6 +247,29 @@ def _character_size(lead: int) -> int:
     return 0
 
 
+def overrun(line: str, ascii_voices: Iterable[str]) -> Optional[Fault]:
+    """What Open JTalk makes of a SYNTH_START: a crash if its text needs more room than there is.
+
+    Its buffer has two bytes for each byte of the text. An ASCII character needs three, a control
+    character none, a half-width sound mark is joined to the character before it.
+
+    Args:
+        ascii_voices: patterns of the voices that Flite speaks.
+    """
+    fields = line.split("|")
+    if fields[0] != "SYNTH_START" or len(fields) < 4:
+        return None
+    voice, text = fields[2], fields[3]
+    if any(fnmatchcase(voice, pattern) for pattern in ascii_voices):
+        return None
+    ascii_letters = sum("\x20" <= each < "\x7f" for each in text)
+    controls = sum(each < "\x20" or each == "\x7f" for each in text)
+    others = len(text.encode("utf-8", "replace")) - ascii_letters - controls
+    if ascii_letters <= others + 2 * controls + 3 * sum(each in "\uff9e\uff9f" for each in text):
+        return None
+    return Fault(Fate.CRASH, f"Open JTalk's buffer is too small for {text[:40]!r} in full-width letters")
+
+
 def _what_is(line: bytes, *, limited: bool) -> Optional[Happening]:
     if line.startswith(_WRAPPER):
         line = line[len(_WRAPPER):]
@@ -251,7 +277,9 @@ def _what_is(line: bytes, *, limited: bool) -> Optional[Happening]:
         return Word(line.decode("utf-8", "replace"))
     if not line.strip(b"|"):
         return None
-    echo, size = line + b"\n", len(line) + 1
+    size = len(line) + 1
+    # One empty last field is dropped, and a message of its speech recorder is not sent back.
+    echo = b"" if line.startswith(_NEVER_ECHOED) else line.removesuffix(b"|") + b"\n"
     if limited and size > MAX_OVERRUN:
         raise _Stop(Fate.CRASH, f"a line of {size} bytes; at most {MAX_LINE} are safe")
     if limited and size > MAX_LINE:

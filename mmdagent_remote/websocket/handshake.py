@@ -146,12 +146,14 @@ def split_head(data: bytes, searched: int = 0) -> Optional[tuple[bytes, bytes]]:
     return data[:found.end()], data[found.end():]
 
 
-def parse_request(head: bytes, forced: Optional[Profile]) -> tuple[WSConnection, Request]:
+def parse_request(head: bytes, forced: Optional[Profile],
+                  mmdagent: Profile = MMDAGENT_EX) -> tuple[WSConnection, Request]:
     """Parse and validate a request's head.
 
     Args:
         head: from the request line to the blank line.
         forced: the profile of every client, or None to recognise it by the request.
+        mmdagent: the profile of a client that is recognised as MMDAgent-EX.
 
     Returns:
         the wsproto connection, which waits for the answer, and the request.
@@ -161,7 +163,7 @@ def parse_request(head: bytes, forced: Optional[Profile]) -> tuple[WSConnection,
     """
     if _CONTROLS.search(head, head.find(b"\n")):
         raise BadRequest(400, "A header holds control characters.")
-    profile = forced or (MMDAGENT_EX if _MMDAGENT.search(head) else STRICT)
+    profile = forced or (mmdagent if _MMDAGENT.search(head) else STRICT)
     head, target = _read_request_line(head, profile)
     ws = WSConnection(ConnectionType.SERVER)
     try:

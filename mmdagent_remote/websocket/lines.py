@@ -16,7 +16,7 @@ from typing import Optional, Union
 from ..errors import InvalidMessage
 from ..limits import CUT_ECHO, ECHO_MEMORY
 from ..message import check_line
-from ..profile import Profile, echo_of, wrap
+from ..profile import Profile, echo_of, full_width, wrap
 
 # LF, CR and CRLF only. str.splitlines() would also cut inside a text, at U+2028 or a form feed.
 _LINE = re.compile("[^\r\n]+")
@@ -67,17 +67,19 @@ def encode_line(text: str, profile: Profile) -> OutgoingLine:
     """
     if not profile.wraps:
         return OutgoingLine(text.encode() + b"\n", None, text)
-    wrapped = wrap(text)
+    line = full_width(text, profile)
+    wrapped = wrap(line)
     # MMDAgent-EX issues the part after the wrapper, so that part must be a valid line as well.
-    echo = echo_of(text)
-    if echo is not None and echo is not text:
+    echo = echo_of(line)
+    if echo is not None and echo is not line:
         check_line(echo)
     data = wrapped.encode() + b"\n"
     if profile.max_line is not None and len(data) > profile.max_line:
-        wrapper = len(data) - len(text.encode()) - 1
+        wrapper = len(data) - len(line.encode()) - 1
         raise InvalidMessage(
             f"the line takes {len(data)} bytes in UTF-8 with its newline"
             + (f" and {wrapper} bytes of wrapping" if wrapper else "")
+            + (", with its text in full-width letters, which this voice needs" if line != text else "")
             + f"; MMDAgent-EX takes at most {profile.max_line}: {text[:80]!r}")
     return OutgoingLine(data, echo if profile.echoes else None, text)
 

@@ -137,7 +137,7 @@ class SayTest(SendCase):
         agent = self.agent()
         done = self.run_it("say", "0", "mei", "Hello", "there\nyou | all")
         self.assertEqual((done.status, done.out), (0, ""), done.err)
-        self.assertEqual(agent.received, ["SYNTH_START|0|mei|Hello there you \uff5c all"])
+        self.assertEqual(agent.received, ["SYNTH_START|0|mei|Ｈｅｌｌｏ　ｔｈｅｒｅ　ｙｏｕ　\uff5c　ａｌｌ"])
         self.assertIn("spoken\n", done.err)
 
     def test_cut_off(self) -> None:

@@ -147,8 +147,8 @@ class ReplayTest(SimulateCase):
         done = self.simulate("\n".join(lines), "--speed", "100", kind="--replay")
         self.assertEqual(done.status, 0, done.err)
         heard = self.heard()
-        self.assertIn("SYNTH_START|0|mei|hello", heard)  # The echo of what is sent to it now.
-        heard.remove("SYNTH_START|0|mei|hello")
+        self.assertIn("SYNTH_START|0|mei|ｈｅｌｌｏ", heard)  # The echo of what is sent to it now.
+        heard.remove("SYNTH_START|0|mei|ｈｅｌｌｏ")
         self.assertEqual(heard, ["A|1", "RECOG_EVENT_STOP|hello", "KEY|a"])
         said = [line for line in done.out.split("\n") if line.startswith("-> ")]
         self.assertEqual(said[-1], "-> KEY|a")

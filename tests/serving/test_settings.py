@@ -7,6 +7,7 @@ import unittest
 from typing import Any, Optional
 
 from mmdagent_remote.limits import Limits
+from mmdagent_remote.profile import MMDAGENT_EX
 from mmdagent_remote.serving.settings import Routes, Settings, normal_path
 
 
@@ -26,7 +27,7 @@ def settings_of(**changes: Any) -> Settings:
     return dataclasses.replace(
         Settings(limits=Limits(), routes=routes(One), exclusive=False, ssl_context=None,
                  origins=frozenset(), subprotocols=(), compression=False, profile=None,
-                 fast_lane=True), **changes)
+                 mmdagent=MMDAGENT_EX, fast_lane=True), **changes)
 
 
 class RoutesTest(unittest.TestCase):

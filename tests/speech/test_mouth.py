@@ -7,7 +7,7 @@ from typing import Union
 
 from mmdagent_remote import Message
 from mmdagent_remote.speech.mouth import (DRAIN_TIMEOUT, MAX_UTTERANCES, SECONDS_A_CHARACTER,
-                                          START_TIMEOUT, STOP_TIMEOUT, Action, Mouth, Send,
+                                          START_TIMEOUT, STOP_TIMEOUT, Action, Mouth, Send, Turn,
                                           Utterance)
 
 START, STOP = "SYNTH_EVENT_START|0", "SYNTH_EVENT_STOP|0"
@@ -239,14 +239,35 @@ class StopTests(SpeechCase):
         self.check("a / b", a=False, b=True)
 
     def test_no_end_comes(self) -> None:
-        """If no end event comes for the stopped utterance, the next is sent after DRAIN_TIMEOUT."""
+        """Without an end event an utterance is stopped once more, and then the next is sent."""
         self.say("a")
         self.stop()
         self.say("b")
         self.wait(DRAIN_TIMEOUT - 0.01)
         self.check("a /", a=False)
         self.wait(0.02)
-        self.check("a / b", a=False)
+        self.check("a / /", a=False)
+        self.wait(DRAIN_TIMEOUT - 0.02)
+        self.check("a / /", a=False)
+        self.wait(0.02)
+        self.check("a / / b", a=False)
+
+    def test_an_end_at_the_second_stop(self) -> None:
+        """The next utterance follows the end event that the second stop brings."""
+        self.say("a")
+        self.stop()
+        self.say("b")
+        self.wait(DRAIN_TIMEOUT)
+        self.see(STOP)
+        self.check("a / / b", a=False)
+
+    def test_no_second_stop_for_somebody_else(self) -> None:
+        """What the content has begun to say since the stop is not stopped."""
+        self.say("a")
+        self.stop()
+        self.see(THEIRS)
+        self.wait(DRAIN_TIMEOUT)
+        self.check("a /", a=False)
 
     def test_before_its_start(self) -> None:
         """The start and stop of an utterance that was stopped early do not count for the next."""
@@ -290,8 +311,8 @@ class StopTests(SpeechCase):
         self.stop()
         self.echo("a")
         self.say("b")
-        self.wait(DRAIN_TIMEOUT)
-        self.check("a / / b", a=False)
+        self.wait(2 * DRAIN_TIMEOUT)
+        self.check("a / / / b", a=False)
 
     def test_somebody_elses(self) -> None:
         """An utterance of another sender is stopped as well."""
@@ -301,6 +322,91 @@ class StopTests(SpeechCase):
         self.say("a")
         self.see(STOP)
         self.check("/ a")
+
+
+class TurnTests(unittest.TestCase):
+    """Voices that must not sound together."""
+
+    def setUp(self) -> None:
+        turn = Turn()
+        self.turn, self.now = turn, 100.0
+        self.mouths = {model: Mouth(model, turn) for model in "012"}
+        self.sent: list[str] = []
+        self.ended: list[tuple[str, Union[bool, Exception]]] = []
+        self.names: dict[Utterance, str] = {}
+
+    def do(self, actions: list[Action]) -> None:
+        """Carry out actions, and let the next mouth speak, as Speaker does."""
+        for action in actions:
+            if isinstance(action, Send):
+                self.sent.append(action.line)
+            else:
+                self.ended.append((self.names[action.utterance], action.outcome))
+        other = self.turn.next
+        if other is not None:
+            self.do(other.proceed(self.now))
+
+    def say(self, model: str, text: str, *, flite: bool = True, wanted: bool = True) -> None:
+        utterance = Utterance([f"SYNTH_START|{model}|v|{text}"], lambda: wanted, takes_turns=flite)
+        self.names[utterance] = text
+        self.do(self.mouths[model].add(utterance, self.now))
+
+    def see(self, model: str, *kinds: str) -> None:
+        for kind in kinds:
+            self.do(self.mouths[model].receive(Message(f"SYNTH_EVENT_{kind}|{model}"), self.now))
+
+    def texts(self) -> list[str]:
+        return [line.split("|")[-1] for line in self.sent if "START" in line]
+
+    def test_one_after_the_other(self) -> None:
+        """Of several models one speaks at a time, first come, first served, each in its own order."""
+        for model, text in (("0", "a"), ("1", "b"), ("0", "c"), ("2", "d")):
+            self.say(model, text)
+        for count, model in enumerate("0120", 1):
+            self.assertEqual(len(self.texts()), count)
+            self.see(model, "START", "STOP")
+        self.assertEqual(self.texts(), ["a", "b", "d", "c"])
+        self.assertEqual(self.ended, [(text, True) for text in ("a", "b", "d", "c")])
+
+    def test_others_do_not_wait(self) -> None:
+        """Other voices speak meanwhile, before and behind those that wait."""
+        self.say("0", "a")
+        self.say("1", "b", flite=False)
+        self.say("2", "c")
+        self.assertEqual(self.texts(), ["a", "b"])
+        self.see("1", "START", "STOP")
+        self.assertEqual(self.texts(), ["a", "b"])
+        self.see("0", "START", "STOP")
+        self.assertEqual(self.texts(), ["a", "b", "c"])
+
+    def test_a_stop(self) -> None:
+        """A stopped one keeps its turn until it is silent, or a while has passed."""
+        self.say("0", "a")
+        self.say("1", "b")
+        self.do(self.mouths["0"].stop(self.now))
+        self.assertEqual(self.texts(), ["a"])
+        self.see("0", "STOP")
+        self.assertEqual(self.texts(), ["a", "b"])
+
+    def test_what_ends_before_its_turn(self) -> None:
+        """What is stopped, cancelled or failed while it waits holds up nobody."""
+        self.say("0", "a")
+        self.say("1", "b")
+        self.say("2", "c")
+        self.do(self.mouths["1"].stop(self.now))
+        self.do(self.mouths["2"].fail(OSError()))
+        self.say("1", "d", wanted=False)
+        self.say("2", "e")
+        self.see("0", "START", "STOP")
+        self.assertEqual(self.texts(), ["a", "e"])
+
+    def test_a_voice_that_does_not_begin(self) -> None:
+        """A time-out gives the turn back."""
+        self.say("0", "a")
+        self.say("1", "b")
+        self.now += START_TIMEOUT
+        self.do(self.mouths["0"].pass_time(self.now))
+        self.assertEqual(self.texts(), ["a", "b"])
 
 
 if __name__ == "__main__":

@@ -287,8 +287,8 @@ class CallTests(AgentCase):
         agent, visit = self.opened()
         agent.speech_time = lambda text: 0.001 * len(text)
         agent.ignore("VALUE_SET")
-        visit.say("VALUE_SET|v|1\nSYNTH_START|0|v|hello\n")
-        self.assertEqual(visit.texts(4), ["VALUE_SET|v|1\n", "SYNTH_START|0|v|hello\n",
+        visit.say("VALUE_SET|v|1\nSYNTH_START|0|slt_v|hello\n")
+        self.assertEqual(visit.texts(4), ["VALUE_SET|v|1\n", "SYNTH_START|0|slt_v|hello\n",
                                           "SYNTH_EVENT_START|0\n", "SYNTH_EVENT_STOP|0\n"])
         self.assertTrue(callable(agent.speech_time))
 

@@ -28,7 +28,7 @@ class Parrot(Handler):
     def on_message(self, message: Message) -> None:
         match message:
             case Message("RECOG_EVENT_STOP", (text,)):
-                self.send("SYNTH_START", "0", "mei_voice_normal", f"You said {text}")
+                self.send("SYNTH_START", "0", "slt_voice_normal", f"You said {text}")
             case Message("CRASH"):
                 self._connected()._transport._socket.sendall(b"\x82\x01\n")
 
@@ -107,7 +107,7 @@ class CaseTests(TestCase):
             self.assertEqual(case.server.url, case.agent.url)
             self.assertEqual(type(case.server.wait_connected(DEADLINE)), Parrot)
             case.agent.emit("RECOG_EVENT_STOP|hello")
-            case.agent.expect("SYNTH_START|0|mei_voice_normal|You said hello", DEADLINE)
+            case.agent.expect("SYNTH_START|0|slt_voice_normal|You said hello", DEADLINE)
         self.check(body)
 
     def test_sync(self) -> None:
@@ -117,7 +117,7 @@ class CaseTests(TestCase):
                 case.agent.emit(f"RECOG_EVENT_STOP|{number}")
             case.sync()
             self.assertEqual(case.agent.received, [
-                f"SYNTH_START|0|mei_voice_normal|You said {number}" for number in range(300)])
+                f"SYNTH_START|0|slt_voice_normal|You said {number}" for number in range(300)])
             case.sync()
             self.assertEqual(len(case.agent.received), 300)
         for handler in (Parrot, Quiet, quiet, staticmethod(quiet), {"/": Parrot}):

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmdagent_remote.testing.receiver import (Fate, Fault, Happening, Issued, Receiver, Sound,
-                                              TolerantReceiver, Word)
+                                              overrun, TolerantReceiver, Word)
 
 from ..support import DATA
 
@@ -346,6 +346,25 @@ class StreamProperties(unittest.TestCase):
             self.assertFalse(any(isinstance(each, Fault) for each in happened[:-1]))
             self.assertLessEqual(len(receiver.held), 8191)
             feed(payload, receiver=TolerantReceiver())
+
+
+class OverrunTest(unittest.TestCase):
+    """What Open JTalk cannot speak."""
+
+    def test_overrun(self) -> None:
+        """A text with more ASCII letters than room is a crash, but with Flite's voices."""
+        for text, is_fault in {"You said hello.": True, "あ": False, "abcあ": False, "abcdあ": True,
+                               "abcdefあ\uff9e": False, "ab\t": False, "": False}.items():
+            with self.subTest(text):
+                fault = overrun(f"SYNTH_START|0|mei|{text}", ["slt_*"])
+                self.assertEqual(fault is not None, is_fault)
+                self.assertIsNone(overrun(f"SYNTH_START|0|slt_voice_normal|{text}", ["slt_*"]))
+                self.assertIsNone(overrun(f"KEY|0|mei|{text}", []))
+
+    def test_echoes(self) -> None:
+        """One empty last field is missing in the echo, and RECOG_RECORD_ has none."""
+        found = [(each.line, each.echo) for each in feed(b"KEY|\nRECOG_RECORD_START|x\nA|b\n")]
+        self.assertEqual(found, [("KEY|", b"KEY\n"), ("RECOG_RECORD_START|x", b""), ("A|b", b"A|b\n")])
 
 
 if __name__ == "__main__":

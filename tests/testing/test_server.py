@@ -41,18 +41,18 @@ class PackageTests(TestCase):
             def on_message(self, message: Message) -> None:
                 super().on_message(message)
                 if message.type == "RECOG_EVENT_STOP":
-                    self.send("SYNTH_START", "0", "voice", f"You said {message.args[0]}")
+                    self.send("SYNTH_START", "0", "slt_voice", f"You said {message.args[0]}")
 
         server = self.serve(Parrot)
         agent = self.agent(server, chatter=True)
         agent.emit("RECOG_EVENT_STOP|hello")
-        agent.expect("SYNTH_START|0|voice|You said hello", DEADLINE)
+        agent.expect("SYNTH_START|0|slt_voice|You said hello", DEADLINE)
         handler = server.wait_connected()
         wait_until(lambda: "SYNTH_EVENT_STOP|0" in handler.messages_seen)
         self.assertTrue(handler.is_mmdagent)
         self.assertIn("PLUGIN_EVENT_ENABLE|Remote", handler.messages_seen)
         self.assertEqual([line for line in handler.messages_seen if line.is_echo],
-                         ["SYNTH_START|0|voice|You said hello"])
+                         ["SYNTH_START|0|slt_voice|You said hello"])
 
     def test_the_first_line(self) -> None:
         """A line sent in on_open arrives, on the first connection and after a reconnect."""
