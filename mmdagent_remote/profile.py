@@ -156,8 +156,12 @@ def full_width(line: str, profile: Profile) -> str:
     start = len(_WRAPPER) if line.startswith(_WRAPPER) else 0
     if not line.startswith(_SPEAK, start):
         return line
-    command, model, voice, text = (line.split("|", 3) + ["", ""])[:4]
-    ascii_bytes = sum(map(str.isascii, text))
-    if 2 * ascii_bytes <= len(text.encode()) or reads_ascii(voice, profile):
+    # The fourth field alone is spoken, whatever comes behind it.
+    fields = line.split("|")
+    if len(fields) < 4 or reads_ascii(fields[2], profile):
         return line
-    return f"{command}|{model}|{voice}|{in_full_width(text)}"
+    text = fields[3]
+    if 2 * sum(map(str.isascii, text)) <= len(text.encode()):
+        return line
+    fields[3] = in_full_width(text)
+    return "|".join(fields)

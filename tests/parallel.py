@@ -164,9 +164,10 @@ class FilesSuite(unittest.TestSuite):
                 return None
             output = printed.read_text("utf-8", "replace")
             events = json.loads(report.read_text("utf-8")) if report.exists() else []
-            if not report.exists():
-                events = [["error", module, module, None,
-                           f"The file's process did not come to its end; status: {status}\n"]]
+            if status != 0:
+                # Before its tests had ended, or after: a thread that goes on, a crash at exit.
+                events.append(["error", module, module, None,
+                               f"The file's process did not end well; status: {status}\n"])
         return Outcome(module, time.monotonic() - begin, events, output)
 
     def _end_workers(self) -> None:
@@ -219,7 +220,10 @@ _NO_ERROR: Any = (AssertionError, AssertionError(), None)
 
 
 def _tell_error(result: unittest.TestResult, test: Any, text: str) -> None:
+    # What was printed is in the text already; and outside a test there is nothing to capture.
+    buffer, result.buffer = result.buffer, False
     result.addError(test, _NO_ERROR)
+    result.buffer = buffer
     result.errors[-1] = (test, text)
 
 

@@ -398,6 +398,30 @@ class SpeechTests(AgentCase):
                           if line.type == "SYNTH_START" and not line.is_echo])
         self.assertIsNone(simulated.crashed)
 
+    def test_odd_commands_to_speak(self) -> None:
+        """A SYNTH_START without a text, or with more fields than it takes, is sent like any line."""
+        agent, simulated = self.pair()
+        lines = ["SYNTH_START|", "SYNTH_START|0|", "SYNTH_START|0|v|", "SYNTH_START|0|v|ああ|",
+                 "SYNTH_START|0|slt_v|hello|", "SYNTH_START|0|v|hello|" + "あ" * 20]
+        with self.assertLogs("mmdagent_remote.connection", "INFO") as logs:
+            agent.send_lines(lines)
+            agent.send("__AV_MESSAGE,SYNTH_START|0|")
+            agent.send("SYNTH_START", "0", "odd", "hello", "")
+            agent.server.broadcast("SYNTH_START|0|")
+            wait_until(lambda: len(simulated.received) == len(lines) + 3)
+        self.assertIn("SYNTH_START|0|v|ｈｅｌｌｏ|" + "あ" * 20, simulated.received)
+        self.assertIsNone(simulated.crashed)
+        self.assertEqual(sum("'odd'" in line for line in logs.output), 1)
+        self.assertFalse([line for line in logs.output if "slt_v" in line])
+
+    def test_a_future_that_its_user_ended(self) -> None:
+        """A result that the user sets on a pending future holds up nobody."""
+        agent, simulated = self.pair(speech_time=0.05)
+        futures = [agent.say(model, "slt_v", "Hello.") for model in "012"]
+        futures[1].set_result(True)
+        self.assertTrue(futures[2].result(DEADLINE))
+        self.assertTrue(futures[0].result(DEADLINE))
+
     def test_voices_that_read_ascii(self) -> None:
         """They get it as it is: Flite's, and those that are named; others are told once each."""
         server = self.serve(Noting, ascii_voices=("own_*", "slt_*"))

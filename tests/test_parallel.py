@@ -127,6 +127,23 @@ class ParallelTest(unittest.TestCase):
         self.assertIn("status: 3", result.errors[0][1])
         self.assertIn("last words", printed)
 
+    def test_a_file_that_does_not_end_well(self) -> None:
+        """A process that fails after its last test is an error, though the tests were good."""
+        names = self.write(ending="import atexit, os, unittest\natexit.register(os._exit, 3)\n"
+                                  "class T(unittest.TestCase):\n    def test_a(self): pass\n")
+        result, _ = self.run_files(names)
+        self.assertEqual((result.testsRun, len(result.errors)), (1, 1))
+        self.assertIn("status: 3", result.errors[0][1])
+
+    def test_buffer(self) -> None:
+        """With -b an error outside a test is told, too, and what a failing test printed is shown."""
+        names = self.write(every_outcome=EVERY_OUTCOME, broken="1 / 0\n",
+                           loud="import unittest\nclass T(unittest.TestCase):\n"
+                                "    def test_a(self):\n        print('aloud')\n        self.fail()\n")
+        result, _ = self.run_files(names, buffer=True)
+        self.assertIn("ZeroDivisionError", "".join(text for _, text in result.errors))
+        self.assertIn("aloud", "".join(text for _, text in result.failures))
+
     def test_a_file_that_cannot_be_imported(self) -> None:
         """It is an error with its traceback."""
         result, _ = self.run_files(self.write(broken="1 / 0\n"))

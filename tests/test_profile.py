@@ -156,7 +156,10 @@ class FullWidthTest(unittest.TestCase):
                 "SYNTH_START|0|mei|abcあ": "SYNTH_START|0|mei|abcあ",
                 "SYNTH_START|0|mei|abcdあ": "SYNTH_START|0|mei|ａｂｃｄあ",
                 WRAPPER + "SYNTH_START|0|mei|Hi": WRAPPER + "SYNTH_START|0|mei|Ｈｉ",
-                "SYNTH_START|0|mei|a|b": "SYNTH_START|0|mei|ａ|ｂ",
+                "SYNTH_START|0|mei|a|b": "SYNTH_START|0|mei|ａ|b",
+                "SYNTH_START|0|mei|Hi|ああああ": "SYNTH_START|0|mei|Ｈｉ|ああああ",
+                "SYNTH_START|0|mei|Hi|": "SYNTH_START|0|mei|Ｈｉ|",
+                "SYNTH_START|0|mei|": "SYNTH_START|0|mei|", "SYNTH_START|": "SYNTH_START|",
                 "SYNTH_START|0|slt_voice_normal|Hi": "SYNTH_START|0|slt_voice_normal|Hi",
                 "SYNTH_START|0|mei": "SYNTH_START|0|mei",
                 "SYNTH_STARTED|0|mei|Hi": "SYNTH_STARTED|0|mei|Hi",
@@ -184,10 +187,11 @@ class FullWidthTest(unittest.TestCase):
                              st.sampled_from("abc ,.\uff9e\t")), min_size=1, max_size=60))
     def test_any_text(self, text: str) -> None:
         """No text that is sent overruns Open JTalk's buffer, and its echo is known."""
-        line = prepare_line("SYNTH_START|0|mei|" + text, MMDAGENT_EX)
-        sent = line.data.decode().removesuffix("\n")
-        self.assertIsNone(overrun(sent, ()))
-        self.assertEqual(line.echo, sent)
+        for more in ("", "|", "|ああああああああああ", "|b"):
+            line = prepare_line("SYNTH_START|0|mei|" + text + more, MMDAGENT_EX)
+            sent = line.data.decode().removesuffix("\n")
+            self.assertIsNone(overrun(sent, ()))
+            self.assertEqual(line.echo, sent.removesuffix("|"))
 
 
 if __name__ == "__main__":

@@ -84,7 +84,10 @@ def main(words: dict[str, Any]) -> None:
         result.events.append(["skip", module, module, None, str(skip)])
     except Exception:  # Whatever a file raises while it is imported; its tests' own are results.
         result.events.append(["error", module, module, None, traceback.format_exc()])
-    Path(words["report"]).write_text(json.dumps(result.events), "utf-8")
+    # At once, so that a process that is killed leaves a whole report or none.
+    report = Path(words["report"])
+    report.with_suffix(".part").write_text(json.dumps(result.events), "utf-8")
+    report.with_suffix(".part").replace(report)
 
 
 if __name__ == "__main__":

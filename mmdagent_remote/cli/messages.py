@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from ..profile import echo_of
 from ..vocabulary.table import entries
 from .families import STYLES, family_of
 from .options import UsageError
@@ -118,7 +119,10 @@ def _about(arg: Mapping[str, Any]) -> str:
 def _answers(entry: _Entry) -> str:
     if entry["direction"] == "command":
         answers = entry.get("answers") or []
-        return " and then ".join(answers) if answers else "none; only its echo shows that it arrived"
+        if answers:
+            return " and then ".join(answers)
+        return "none; only its echo shows that it arrived" if echo_of(entry["name"]) else \
+            "none, and no echo"
     made_by = entry.get("answer_to") or []
     return "It answers " + ", ".join(made_by) + "." if made_by else ""
 

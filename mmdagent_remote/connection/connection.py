@@ -31,6 +31,7 @@ from typing import NoReturn, Optional
 from ..errors import ConnectionClosed
 from ..limits import BATCH_SIZE, Limits
 from ..message import Message
+from ..profile import full_width
 from ..websocket.fastlane import data_frame, line_frame, line_frames
 from ..websocket.handshake import Request
 from ..websocket.keepalive import KeepAlive, Verdict
@@ -302,11 +303,10 @@ class Connection:
         if self.profile.ascii_voices is None:
             return
         for item in items:
-            # The same object, if the line is sent as it was written.
+            # The echo is the same object if the line is sent as it was written, as nearly all are.
             if isinstance(item, OutgoingLine) and item.echo is not None and item.echo is not item.text:
-                fields = item.echo.split("|")
-                if fields[0] == "SYNTH_START" and not item.text.endswith(fields[-1]):
-                    self.tell_voice(fields[2])
+                if full_width(item.text, self.profile) != item.text:
+                    self.tell_voice(item.echo.split("|")[2])
 
     def tell_voice(self, voice: str) -> None:
         """Log, once for each voice, that its text leaves in full-width letters."""

@@ -88,9 +88,8 @@ class Turn:
         if self._holder is mouth:
             self._holder = None
 
-    def leave(self, mouth: Mouth) -> None:
-        """This mouth has nothing to say any more."""
-        self.give_back(mouth)
+    def withdraw(self, mouth: Mouth) -> None:
+        """This mouth does not wait for the turn any more; if it has it, it keeps it."""
         if mouth in self._waiting:
             self._waiting.remove(mouth)
 
@@ -157,10 +156,10 @@ class Mouth:
         """Drop what waits, and stop what is being spoken, also if it is not ours."""
         actions: list[Action] = [End(utterance, False) for utterance in self._waiting]
         self._waiting.clear()
-        if self._current is None:
-            self._turn.leave(self)
-            if self._other_until is None:
-                return actions
+        # It keeps a turn that it has, until what it stopped is silent.
+        self._turn.withdraw(self)
+        if self._current is None and self._other_until is None:
+            return actions
         if self._current:
             self._stopped_line = self._line
         actions += [Send(f"SYNTH_STOP|{self.model}"), *self._end_current(False)]
@@ -179,7 +178,8 @@ class Mouth:
         actions = self._end_current(error)
         actions += [End(utterance, error) for utterance in self._waiting]
         self._waiting.clear()
-        self._turn.leave(self)
+        self._turn.withdraw(self)
+        self._turn.give_back(self)
         return actions
 
     def pass_time(self, now: float) -> list[Action]:
@@ -227,6 +227,8 @@ class Mouth:
         if message.is_echo and message == self._stopped_line:
             return []
         self._other_until = now + START_TIMEOUT
+        # Others need not wait for a mouth that cannot begin. It comes back when it can.
+        self._turn.withdraw(self)
         self._other_started = False
         self._other_size = len(message)
         if self._current and self._phase is _Phase.SENT and not self._has_echo:
@@ -269,8 +271,8 @@ class Mouth:
                 return actions + self._speak(now)
             self._turn.give_back(self)
             actions.append(End(utterance, False))
-        if not self._waiting and self._current is None and self._drain_until is None:
-            self._turn.leave(self)
+        if not self._waiting:
+            self._turn.withdraw(self)
         return actions
 
     def _speak(self, now: float) -> list[Action]:

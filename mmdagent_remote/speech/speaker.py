@@ -40,7 +40,13 @@ class Speaker:
         """Queue an utterance, if it is still wanted after every stop() that was called before."""
         future: Future[bool] = FutureElsewhere(self._connection.callbacks.run)
         # Once its turn has come it can no longer be cancelled, only stopped.
-        utterance = Utterance(lines, future.set_running_or_notify_cancel,
+
+        def begin() -> bool:
+            try:
+                return future.set_running_or_notify_cancel()
+            except RuntimeError:
+                return False  # Its user has given it a result.
+        utterance = Utterance(lines, begin,
                               takes_turns=self._takes_turns(lines[0].split("|")[2]))
         self._futures[utterance] = future
         self._connection.attend_soon()

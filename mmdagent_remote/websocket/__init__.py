@@ -2,7 +2,8 @@
 
 - ``handshake.py``: the request's head becomes a ``Request``, or a refusal that a person can read.
 - ``protocol.py``: wsproto for one connection, and what wsproto leaves to its user.
-- ``fastlane.py``: plain data frames without wsproto, for speed. ``deflate.py``: compression.
+- ``fastlane.py``: decodes and makes plain data frames without wsproto, for speed.
+- ``deflate.py``: compression.
 - ``lines.py``: cuts text into lines, and makes payloads of frames from lines.
 - ``keepalive.py``: when to ping, and when to give up a silent peer.
 

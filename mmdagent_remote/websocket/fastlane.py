@@ -11,6 +11,8 @@ frame by frame, and wsproto reports what is wrong with it::
 So wsproto remains the judge and the state machine. The lane is shut while a frame that wsproto has
 begun, or a fragmented message, is incomplete. It stays shut after a Close or an invalid frame.
 A connection with a negotiated extension has no lane.
+
+Outgoing data frames are made here as well: :func:`data_frame`, :func:`line_frame`.
 """
 
 from __future__ import annotations

@@ -36,6 +36,11 @@ class MessagesTest(unittest.TestCase):
                 self.assertIn(text, done.out)
             self.assertNotIn("SYNTH_STOP", done.out)
 
+    def test_echoes(self) -> None:
+        """A command without an answer says whether at least its echo comes."""
+        self.assertIn("only its echo", run_main("messages", "CAMERA").out)
+        self.assertIn("none, and no echo", run_main("messages", "RECOG_RECORD_STOP").out)
+
     def test_every_one_in_full(self) -> None:
         """Every message can be printed in full within the width of the terminal."""
         for entry in entries().values():

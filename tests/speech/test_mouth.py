@@ -388,6 +388,32 @@ class TurnTests(unittest.TestCase):
         self.see("0", "STOP")
         self.assertEqual(self.texts(), ["a", "b"])
 
+    def test_two_stops(self) -> None:
+        """A second stop does not give the turn away while the first is not over."""
+        self.say("0", "a")
+        self.say("1", "b")
+        for _ in range(2):
+            self.do(self.mouths["0"].stop(self.now))
+            self.say("0", "c")
+            self.assertEqual(self.texts(), ["a"])
+        self.see("0", "STOP")
+        self.assertEqual(self.texts(), ["a", "b"])
+        self.see("1", "START", "STOP")
+        self.assertEqual(self.texts(), ["a", "b", "c"])
+
+    def test_a_mouth_that_cannot_begin(self) -> None:
+        """While the content speaks with a model that waits for its turn, the next in line goes first."""
+        self.say("0", "a")
+        self.say("1", "b")
+        self.say("2", "c")
+        self.do(self.mouths["1"].receive(Message("SYNTH_START|1|mei|theirs"), self.now))
+        self.see("1", "START")
+        self.see("0", "START", "STOP")
+        self.assertEqual(self.texts(), ["a", "c"])
+        self.see("1", "STOP")
+        self.see("2", "START", "STOP")
+        self.assertEqual(self.texts(), ["a", "c", "b"])
+
     def test_what_ends_before_its_turn(self) -> None:
         """What is stopped, cancelled or failed while it waits holds up nobody."""
         self.say("0", "a")
