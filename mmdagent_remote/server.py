@@ -7,6 +7,7 @@ The threads are in ``run.py``. A server may be started again, and each start mak
 from __future__ import annotations
 
 import atexit
+import errno
 import logging
 import socket
 import ssl
@@ -27,7 +28,8 @@ from .message import Field, Message, compose
 from .profile import MMDAGENT_EX, STRICT, Profile
 from .serving.listener import listen
 from .serving.run import Run
-from .serving.settings import Factory, Routes, Settings
+from .serving.settings import (Factory, Routes, Settings, host_of, names_of, origins_of, profile_of,
+                               ssl_context_of, subprotocols_of)
 from .websocket.fastlane import find_unmask
 from .websocket.lines import Outgoing, prepare_line
 
@@ -71,7 +73,8 @@ class Server:
         origins: the web pages that may connect, exactly as in their Origin header; ``"*"`` for all.
         subprotocols: in the server's order of preference.
         compression: accept permessage-deflate.
-        profile: treat every client as ``STRICT`` or ``MMDAGENT_EX``; None: decide by its request.
+        profile: treat every client as ``STRICT`` or ``MMDAGENT_EX``, or as the profile of this name;
+            None: decide by its request.
         ascii_voices: voices that read ASCII text, as patterns of :mod:`fnmatch`. For any other voice
             such text leaves in full-width letters, since it would end MMDAgent-EX with Open JTalk.
         fast_lane: False sends every frame through wsproto; nothing but the speed changes.
@@ -103,7 +106,7 @@ class Server:
         origins: Union[str, Iterable[str], None] = None,
         subprotocols: Optional[Sequence[str]] = None,
         compression: bool = False,
-        profile: Optional[Profile] = None,
+        profile: Union[Profile, str, None] = None,
         ascii_voices: Union[str, Iterable[str]] = MMDAGENT_EX.ascii_voices or (),
         fast_lane: bool = True,
         open_timeout: Optional[float] = Limits.open_timeout,
@@ -126,18 +129,20 @@ class Server:
             open_timeout, send_timeout, ping_interval, ping_timeout, close_timeout,
             max_message_size, max_line_size, max_fragments, max_queue, max_send_queue,
             max_connections)
-        voices = tuple(_names(ascii_voices, keep_order=True))
-        if profile is not None and profile.ascii_voices is not None:
-            profile = replace(profile, ascii_voices=voices)
-        self._host = host
+        voices = names_of(ascii_voices, "a voice")
+        forced = profile_of(profile)
+        if forced is not None and forced.ascii_voices is not None:
+            forced = replace(forced, ascii_voices=voices)
+        self._host = host_of(host)
         self._wanted_port = port
         self._accepts = handler is None
         self._settings = Settings(
             limits=limits,
             routes=Routes(Agent if handler is None else handler, path, follow_suffixes=exclusive),
-            exclusive=exclusive, ssl_context=ssl_context, origins=_names(origins),
-            subprotocols=tuple(_names(subprotocols, keep_order=True)), compression=compression,
-            profile=profile, mmdagent=replace(MMDAGENT_EX, ascii_voices=voices),
+            exclusive=exclusive, ssl_context=ssl_context_of(ssl_context),
+            origins=origins_of(origins), subprotocols=subprotocols_of(subprotocols),
+            compression=compression, profile=forced,
+            mmdagent=replace(MMDAGENT_EX, ascii_voices=voices),
             fast_lane=fast_lane)
         if fast_lane:
             find_unmask()  # Takes some milliseconds, so not at the first connection.
@@ -367,11 +372,14 @@ def serve(
     of :class:`Server`.
 
     Raises:
-        OSError: the address cannot be used; the text names it.
+        SystemExit: it cannot listen at this address; the text says why, in one line.
     """
     server = Server(handler, host, port, **options)
     try:
-        server.start()
+        try:
+            server.start()
+        except OSError as error:
+            sys.exit(_cannot_listen(error, port))
         print(server.start_text(), file=sys.stderr, flush=True)
         server.serve_forever()
     except KeyboardInterrupt:
@@ -381,9 +389,11 @@ def serve(
         server.shutdown()
 
 
-def _names(names: Union[str, Iterable[str], None], *, keep_order: bool = False) -> Any:
-    found = [names] if isinstance(names, str) else list(names or ())
-    for name in found:
-        if not isinstance(name, str):
-            raise TypeError(f"a name must be a str, not {name!r}")
-    return found if keep_order else frozenset(found)
+def _cannot_listen(error: OSError, port: int) -> str:
+    hint = ""
+    if error.errno == errno.EADDRINUSE:
+        hint = (f". Another program uses port {port}, maybe this one in another terminal: end it, or "
+                "choose another port, with port= and in the .mdf")
+    elif error.errno == errno.EACCES:
+        hint = ". Ports below 1024 need special rights: choose another one"
+    return f"{error.strerror or error}{hint}"

@@ -17,7 +17,8 @@ from mmdagent_remote import (MMDAGENT_EX, STRICT, ConnectionClosed, Handler, Inv
                              Message, Server, serve)
 
 from .client import CLOSE, Client, frame, request
-from .support import DEADLINE, PROJECT, Recorder, TestCase, open_files, wait_until
+from .support import (DEADLINE, PROJECT, Recorder, TestCase, client_context, open_files,
+                      wait_until)
 
 
 def status(server: Server, path: str = "/", *headers: str, mmdagent: bool = False) -> str:
@@ -110,6 +111,16 @@ class LifeTests(TestCase):
                         {"handler": 5}, {"origins": [5]}, {"ascii_voices": [5]}):
             with self.subTest(options), self.assertRaises(TypeError):
                 Server(**{"handler": Recorder, **options})
+        for options in ({"profile": "MMDAgent"}, {"subprotocols": ["a b"]}, {"subprotocols": ""},
+                        {"origins": "http://localhost:5000/"}, {"origins": ["localhost:5000"]},
+                        {"ssl_context": client_context()}):
+            with self.subTest(options), self.assertRaises(ValueError):
+                Server(Recorder, **options)
+        for options, words in (({"host": 9001}, "port=9001"),
+                               ({"host": b"localhost"}, "host must be a str"),
+                               ({"ssl_context": "cert.pem"}, "CLIENT_AUTH"), ({"profile": 5}, "name")):
+            with self.subTest(options), self.assertRaisesRegex(TypeError, words):
+                Server(Recorder, **options)
         with self.assertRaises(ValueError):
             Server({"/a": Recorder}, path="/b")
         with self.assertRaises(ValueError):
@@ -336,12 +347,21 @@ class RoutingTests(TestCase):
             self.assertIn("Sec-WebSocket-Protocol: b", client.read_head())
 
     def test_profiles(self) -> None:
-        """The profile is recognised by X-App-Type, or forced."""
+        """The profile is recognised by X-App-Type, or forced, also by its name in any case."""
         for forced, mmdagent, expected in ((None, True, True), (None, False, False),
-                                           (STRICT, True, False), (MMDAGENT_EX, False, True)):
+                                           (STRICT, True, False), (MMDAGENT_EX, False, True),
+                                           ("strict", True, False), ("mmdagent-ex", False, True)):
             server = self.serve(Recorder, profile=forced)
             with Client(server, mmdagent=mmdagent):
                 self.assertEqual(server.wait_connected(DEADLINE).is_mmdagent, expected)
+
+    def test_one_instance_for_all(self) -> None:
+        """A factory that returns the same handler again is told so, at the second connection."""
+        one = Recorder()
+        server = self.serve(lambda: one)
+        with Client(server), self.assertLogs("mmdagent_remote.connection", logging.ERROR) as logs:
+            self.assertTrue(status(server, "/").startswith("500"))
+        self.assertIn("the same instance again", logs.output[0])
 
     def test_tls_warning(self) -> None:
         """TLS on a port other than 443 logs a WARNING, since MMDAgent-EX decides by the port."""
@@ -531,7 +551,10 @@ class ServeTests(TestCase):
     """The serve function."""
 
     def test_bind_error(self) -> None:
-        """serve raises the OSError of a port in use."""
+        """Where it cannot listen, serve ends the program with one line that says what to do."""
         server = self.serve(Recorder)
-        with self.assertRaises(OSError):
+        with self.assertRaises(SystemExit) as caught:
             serve(Recorder, port=server.port)
+        self.assertRegex(str(caught.exception), rf"\A.*:{server.port}: .*choose another port.*\Z")
+        with self.assertRaisesRegex(SystemExit, "cannot find the host"):
+            serve(Recorder, host="no.such.host.invalid", port=0)

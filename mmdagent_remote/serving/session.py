@@ -242,6 +242,9 @@ class Session:
             handler = factory()
             if not isinstance(handler, Handler):
                 raise TypeError(f"the handler factory returned {handler!r}, which is not a Handler")
+            if handler._request is not None:
+                raise TypeError("the handler factory returned the same instance again; each connection "
+                                "needs its own: give the class, or a function that makes one")
             handler._attach_request(self._server, request, self._address)
             handler.on_request()
         except HandshakeRejected as error:
