@@ -27,7 +27,7 @@ PROJECT = TESTS.parent
 
 #: Files at once. Three for each processor use it well, and disturb each other little.
 AT_ONCE = 3 * (os.cpu_count() or 1)
-#: Seconds that one file may take. A little earlier the worker prints where its threads are.
+#: Seconds that one file may take. A minute before, the worker prints where its threads are.
 FILE_TIMEOUT = 300.0
 #: Seconds that a worker has to end by itself after Ctrl-C.
 _GRACE = 2.0
@@ -143,7 +143,7 @@ class FilesSuite(unittest.TestSuite):
         with tempfile.TemporaryDirectory(prefix="tests-") as folder:
             report, printed = Path(folder, "report.json"), Path(folder, "printed.txt")
             words = {**options, "module": module, "report": str(report),
-                     "timeout": 0.9 * FILE_TIMEOUT}
+                     "timeout": max(FILE_TIMEOUT - 60, FILE_TIMEOUT / 2)}
             with printed.open("wb") as out:
                 worker = subprocess.Popen(
                     [sys.executable, *(f"-W{each}" for each in sys.warnoptions), "-m", "tests.worker",
