@@ -68,7 +68,7 @@ class TooMuchTests(HostileCase):
         server = self.serve(Away)
         with Client(server) as client, self.memory_bounded():
             handler = server.wait_connected(DEADLINE)
-            self.in_thread(self.flood, client, head(TEXT, 100_000_000), 1)
+            client.send(head(TEXT, 100_000_000))
             self.in_thread(self.flood, client, _PIECE, 1600)
             self.assertEqual(client.close_code(), 1009)
             handler.release.set()
